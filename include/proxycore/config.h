@@ -1,0 +1,128 @@
+// Config: everything a Server can be told, one struct per table of the configuration file.
+//
+// Each field documents its key, default, unit and range; the key table in lib/server/config_keys
+// drives the parser, the checks and the printed reference, so that they cannot drift apart.
+// Sizes are bytes, times milliseconds. Thread: a value.
+#pragma once
+
+#include <proxycore/deadline.h>
+#include <proxycore/host.h>
+#include <proxycore/result.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace proxycore {
+
+// Where to listen: "127.0.0.1:8080", "[::1]:8080", "*:80" (every address, both families),
+// "unix:/run/x.sock". Port 0 lets the system choose.
+struct ListenAddress {
+  std::string address;     // IP address, or the path of a Unix socket
+  std::uint16_t port = 0;  // 0..65535; unused for a Unix socket
+  bool is_unix = false;
+
+  // Errors: invalid (says what was expected).
+  static Result<ListenAddress> parse(std::string_view text);
+  [[nodiscard]] std::string text() const;
+};
+
+enum class LogFormat : std::uint8_t { json, combined };
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+struct Config {
+  struct Store {
+    std::string url = "memory:";  // store.url: "sqlite:PATH", "memory:"
+  } store = {};
+
+  struct Listen {
+    std::vector<std::string> http = {};   // listen.http: plain HTTP for clients
+    std::vector<std::string> https = {};  // listen.https: reserved until TLS; must be empty
+    std::vector<std::string> admin =
+        {};                          // listen.admin: /metrics, /livez, /readyz; loopback advised
+    std::uint32_t backlog = 4096;    // listen.backlog: connections the kernel queues, 1..65535
+    std::uint32_t unix_mode = 0660;  // listen.unix_mode: of Unix sockets, an octal string
+  } listen = {};
+
+  struct Workers {
+    std::uint32_t count = 0;  // workers.count: threads, 1..1024; 0: one per core
+  } workers = {};
+
+  struct Timeouts {
+    Millis client_header{10'000};  // timeouts.client_header: whole head, 408 after
+    Millis client_body{30'000};    // timeouts.client_body: between two parts of a body, 408 after
+    Millis client_idle{75'000};    // timeouts.client_idle: kept-alive connection without request
+    Millis client_write{60'000};   // timeouts.client_write: a client that takes no bytes
+    Millis origin_connect{5'000};  // timeouts.origin_connect: per attempt, then 502 or retry
+    Millis origin_first_byte{60'000};  // timeouts.origin_first_byte: request sent to response, 504
+    Millis origin_idle{60'000};        // timeouts.origin_idle: between two parts of a response
+    Millis origin_keepalive{55'000};   // timeouts.origin_keepalive: unused pooled connection
+    Millis tunnel_idle{3'600'000};     // timeouts.tunnel_idle: upgraded connection without bytes
+    Millis drain{30'000};              // timeouts.drain: from SIGTERM to the end of all connections
+  } timeouts = {};
+
+  struct Limits {
+    std::uint32_t connections = 0;  // limits.connections: clients in all; 0: from RLIMIT_NOFILE
+    std::uint32_t connections_per_address =
+        0;  // limits.connections_per_address; 0: no bound but the above
+    std::uint32_t requests_per_connection = 0;  // limits.requests_per_connection; 0: no bound
+    std::uint32_t header_count = 100;           // limits.header_count: fields of one message, 431
+    std::uint32_t header_size = 32 * 1024;      // limits.header_size: bytes of one head, 431
+    std::uint32_t target_size = 8 * 1024;  // limits.target_size: bytes of a request target, 414
+    std::uint64_t body_size = 4ULL << 30;  // limits.body_size: bytes of a request body, 413
+    std::uint32_t origin_connections =
+        1024;  // limits.origin_connections: per target and worker, 503
+  } limits = {};
+
+  struct Origins {
+    std::uint32_t idle_connections = 128;  // origins.idle_connections: kept per target and worker
+    std::uint32_t failures = 3;            // origins.failures: consecutive, then cool-down
+    Millis cool_down{10'000};              // origins.cool_down: how long a failed target rests
+    Millis resolve_ttl{30'000};            // origins.resolve_ttl: how long a resolved name is used
+    Millis resolve_failure_ttl{5'000};     // origins.resolve_failure_ttl: how long a failure is
+  } origins = {};
+
+  struct Forwarding {
+    // forwarding.trusted: addresses or CIDR ranges whose X-Forwarded-*, Forwarded, X-Real-IP and
+    // X-Request-Id are believed. Unix-socket peers are named "unix".
+    std::vector<std::string> trusted = {};
+    std::string via = "proxycore";  // forwarding.via: our name in Via (RFC 9110 §7.6.3)
+  } forwarding = {};
+
+  struct Log {
+    LogLevel level = LogLevel::info;            // log.level: debug, info, warning, error
+    std::string access = "stdout";              // log.access: "stdout", "off" or a file
+    LogFormat access_format = LogFormat::json;  // log.access_format: json, combined
+  } log = {};
+
+  struct Metrics {
+    std::uint32_t hosts =
+        1000;  // metrics.hosts: hosts with counters of their own; the rest are "other"
+  } metrics = {};
+
+  struct Process {
+    std::string user = {};      // process.user: to become after binding, when started as root
+    std::string group = {};     // process.group: default: the user's
+    std::string pid_file = {};  // process.pid_file: written after binding; empty: none
+  } process = {};
+
+  // [[host]]: hosts declared in the file; read-only, live beside those of the store.
+  struct DeclaredHost {
+    Host host;
+    std::string origin;  // "proxycore.toml:12", for messages
+  };
+  std::vector<DeclaredHost> hosts = {};
+};
+
+// Reads and checks a configuration file (TOML 1.0). Relative paths in it stay relative to the
+// working directory. Errors: not_found, io, invalid
+// ("proxycore.toml:7: listen.http: expected an array of addresses, found 8080").
+Result<Config> load_config(const std::string& path);
+// The same from memory; `name` stands for the file in messages.
+Result<Config> parse_config(std::string_view text, std::string_view name);
+// The reference of every key as Markdown: name, type, default, range, meaning.
+std::string config_reference();
+
+}  // namespace proxycore

@@ -1,0 +1,99 @@
+// Host: one name, or pattern of names, and where its requests go. Also HostName, the canonical
+// form of a name, and Route, what the data plane needs of a Host.
+//
+// A Host is what people edit and stores keep; a Route is immutable, made from a Host once, and
+// shared by the workers. Source: the seed's host record (both eras' proxying fields).
+// Thread: values; a Route is read by every worker and never changes.
+#pragma once
+
+#include <proxycore/deadline.h>
+#include <proxycore/result.h>
+#include <proxycore/store.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace proxycore {
+
+// The canonical form of host names and patterns: lower case, one trailing dot dropped, IDN as
+// A-labels (RFC 5891), no port. At most 253 bytes, labels of 1-63 bytes of letters, digits, '-'
+// and '_'. In a pattern a label may be `*` (exactly one label) or `**` (one or more).
+class HostName {
+ public:
+  // Errors: invalid (says which label and why).
+  static Result<std::string> canonical(std::string_view name);
+  static Result<std::string> canonical_pattern(std::string_view pattern);
+
+  // The data plane's form: `raw` is a Host field's or :authority's host part without port. Writes
+  // the canonical name into `scratch` only when it differs from `raw`; allocates for IDN only.
+  // Returns an empty view if it is no host name (an IPv6 literal in brackets is returned as it is).
+  static std::string_view normalize(std::string_view raw, std::string& scratch);
+};
+
+// One address a host's requests may go to.
+struct Target {
+  std::string name;         // IPv4, IPv6 without brackets, or a host name resolved when used
+  std::uint16_t port = 80;  // 1..65535
+
+  // "127.0.0.1:80", "[::1]:80", "app.internal:80". Errors: invalid (what was expected).
+  static Result<Target> parse(std::string_view text);
+  [[nodiscard]] std::string text() const;
+  friend bool operator==(const Target&, const Target&) = default;
+};
+
+// What people configure. Field names in stores, files and the API are given in quotes where they
+// differ; unknown fields of a record are kept by the store but mean nothing here.
+struct Host {
+  std::string host;               // name or pattern; the key
+  std::string ip;                 // address or name of the first target
+  std::uint16_t target_port = 0;  // "targetPort", 1..65535, required
+  std::vector<std::string> targets =
+      {};                  // further targets, "address:port", balanced with the first
+  bool forcessl = true;    // redirect http to https where an https listener exists
+  bool targetssl = false;  // speak TLS to the targets
+  bool pass_host = true;   // "host-pass-though" (sic); false: the target's name is sent as Host
+
+  // Milliseconds; absent: the server's defaults ([timeouts] in the configuration).
+  std::optional<Millis> connect_timeout = {};     // "connectTimeout", 1..600000
+  std::optional<Millis> first_byte_timeout = {};  // "firstByteTimeout", 1..86400000
+  std::optional<Millis> idle_timeout = {};        // "idleTimeout", 1..86400000
+
+  // Book-keeping of the record, passed through.
+  bool is_cache = false;     // a wildcard hit written back; not a host of its own
+  bool is_wildcard = false;  // has or wants a DNS-01 certificate
+  std::string wildcard_parent = {};
+  std::string created_by = {};
+  std::string updated_by = {};
+  std::optional<std::int64_t> created_on = {};  // milliseconds since 1970
+  std::optional<std::int64_t> updated_on = {};
+
+  // Canonicalises `host` and the targets in place and checks every field.
+  // Errors: invalid ("field 'targetPort': 70000 is over 65535").
+  Result<void> validate();
+};
+
+// A Host as the data plane uses it. Immutable.
+struct Route {
+  std::string pattern;          // the matching host or pattern; the metrics label
+  std::vector<Target> targets;  // never empty
+  bool forcessl = true;
+  bool targetssl = false;
+  bool pass_host = true;
+  std::uint32_t stats_id = 0;  // slot of the per-host counters; 0 is "other"
+  Millis connect_timeout{0};   // zero: the server's default
+  Millis first_byte_timeout{0};
+  Millis idle_timeout{0};
+};
+
+// Saves a host under its key, replacing what was there.
+// Errors: invalid (as Host::validate), and those of Store::put.
+Result<void> save(Store& store, const Host& host, const Deadline& by);
+// Removes it. false: was not there.
+Result<bool> remove_host(Store& store, std::string_view host, const Deadline& by);
+// Errors: not_found, invalid (a broken record; names key and field).
+Result<Host> load_host(Store& store, std::string_view host, const Deadline& by);
+
+}  // namespace proxycore

@@ -1,0 +1,11 @@
+// Everything of libproxycore's public interface.
+#pragma once
+
+#include <proxycore/config.h>
+#include <proxycore/deadline.h>
+#include <proxycore/handler.h>
+#include <proxycore/host.h>
+#include <proxycore/host_trie.h>
+#include <proxycore/result.h>
+#include <proxycore/server.h>
+#include <proxycore/store.h>

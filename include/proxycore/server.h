@@ -1,0 +1,69 @@
+// Server: the whole proxy as one object.
+//
+// create() binds and builds everything, run() serves until stop() or a drain has ended, attach()
+// serves on a loop of your own instead. One worker thread per core by default; each has its own
+// listening sockets (SO_REUSEPORT) and shares nothing but immutable tables.
+// Thread: create, run, attach and the destructor on one thread; the others on any.
+#pragma once
+
+#include <proxycore/config.h>
+#include <proxycore/handler.h>
+#include <proxycore/host.h>
+#include <proxycore/result.h>
+#include <proxycore/store.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct uv_loop_s;
+
+namespace proxycore {
+
+class Server {
+ public:
+  // Binds the listeners, reads the hosts of `store` and of the configuration. The store must
+  // outlive the server. Errors: invalid (which host or key), conflict (a host in both the file and
+  // the store), io (which address could not be bound, and why).
+  static Result<std::unique_ptr<Server>> create(Config config, Store& store);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Requests for hosts that `pattern` matches are answered by `handler`, which must outlive the
+  // server. Before run() or attach(). Errors: invalid, conflict.
+  Result<void> mount(std::string_view pattern, Handler& handler);
+
+  // Serves until stop() or a finished drain(). Blocks.
+  Result<void> run();
+  // Serves on the calling thread's own loop, with one worker, until stop(); the caller runs the
+  // loop and keeps it until the server is destroyed. Errors: invalid (already running).
+  Result<void> attach(uv_loop_s& loop);
+
+  // Stops accepting, lets running exchanges finish until the deadline (timeouts.drain), then ends.
+  void drain();
+  // Ends at once: open connections are closed.
+  void stop();
+  // Takes over what may change while running: the hosts of `next`, and logs are reopened.
+  // Listeners, workers, limits and the store need a restart; a difference there is logged.
+  // Errors: as create; then the old configuration goes on.
+  Result<void> reload(Config next);
+  // Reopens the access log (after rotation).
+  void reopen_logs();
+
+  // The addresses bound, in the order of listen.http; with the real ports where 0 was asked for.
+  [[nodiscard]] std::vector<ListenAddress> http_addresses() const;
+  [[nodiscard]] std::vector<ListenAddress> admin_addresses() const;
+
+ private:
+  class Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+// "0.1.0"
+std::string_view version() noexcept;
+
+}  // namespace proxycore

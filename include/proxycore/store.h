@@ -1,0 +1,92 @@
+// Store: where hosts, users, certificates and everything else that must survive is kept.
+//
+// A store maps keys to records; a record maps field names to texts. Keys and fields are those of
+// the Redis layout that the design describes (lib/host/keys.h), whatever the backend. Writes are
+// atomic per record: a reader sees the old record or the new one. All functions block and may be
+// called from any control thread, never from a worker's loop.
+// Not here: what the fields mean (host.h), the data plane's view (RouteTable).
+#pragma once
+
+#include <proxycore/deadline.h>
+#include <proxycore/result.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace proxycore {
+
+// Field name -> value. Values are texts as the old software writes them ("true", "8080").
+using Record = std::map<std::string, std::string, std::less<>>;
+
+// How long a record lives; nullopt: until erased.
+using Ttl = std::optional<Seconds>;
+
+// A named lock held by this process; destroying it gives it back.
+class Lease {
+ public:
+  virtual ~Lease() = default;
+  // Extends the lease. Errors: conflict (it ran out and somebody else holds it).
+  virtual Result<void> renew(const Deadline& by) = 0;
+  // Grows with every holder of this name; a write guarded by a smaller token is stale.
+  [[nodiscard]] virtual std::uint64_t token() const noexcept = 0;
+};
+
+// Cancels its watch when destroyed; no callback runs after that.
+class Watch {
+ public:
+  virtual ~Watch() = default;
+};
+
+class Store {
+ public:
+  // Limits of every backend; beyond them put() fails with Errc::limit.
+  static constexpr std::size_t max_key = 1024;                // bytes
+  static constexpr std::size_t max_record = 4 * 1024 * 1024;  // bytes, fields and values together
+
+  virtual ~Store() = default;
+
+  // Errors: not_found, timeout, io.
+  virtual Result<Record> get(std::string_view key, const Deadline& by) = 0;
+  // Replaces the whole record at once. Errors: invalid (empty key, empty record), limit, busy, io.
+  virtual Result<void> put(std::string_view key, const Record& record, Ttl ttl,
+                           const Deadline& by) = 0;
+  // Like put, only if no record has that key. Errors: conflict (it exists), as put.
+  virtual Result<void> create(std::string_view key, const Record& record, Ttl ttl,
+                              const Deadline& by) = 0;
+  // false: was not there.
+  virtual Result<bool> erase(std::string_view key, const Deadline& by) = 0;
+  // Every live key that starts with `prefix`, sorted by bytes.
+  virtual Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) = 0;
+  // Calls `each` for every live record whose key starts with `prefix`, in key order, from one
+  // consistent state where the backend can give it. `each` must not call the store.
+  virtual Result<void> scan(std::string_view prefix,
+                            const std::function<void(std::string_view key, Record&& record)>& each,
+                            const Deadline& by) = 0;
+  // Errors: busy (somebody holds it until the deadline).
+  virtual Result<std::unique_ptr<Lease>> lock(std::string_view name, Seconds ttl,
+                                              const Deadline& by) = 0;
+  // `changed` is called on a thread of the store after a record under `prefix` changed, by this or
+  // any other process; several changes may be told as one (with the prefix itself as the key when
+  // it is not known which). It must not block.
+  virtual Result<std::unique_ptr<Watch>> watch(
+      std::string_view prefix, std::function<void(std::string_view key)> changed) = 0;
+  // "sqlite:./proxycore.db", "memory:": for logs; never carries a password.
+  [[nodiscard]] virtual std::string describe() const = 0;
+};
+
+// Lives in this process only.
+std::unique_ptr<Store> open_memory();
+// One file, shared by the processes of one machine (SQLite, WAL). Creates it with mode 0600.
+// Errors: io (the path and what the system said), invalid (not such a store, or a newer layout).
+Result<std::unique_ptr<Store>> open_sqlite(const std::string& path);
+// By url: "memory:", "sqlite:PATH". Errors: invalid (names the schemes that are known), as above.
+Result<std::unique_ptr<Store>> open_store(std::string_view url);
+
+}  // namespace proxycore

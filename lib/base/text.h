@@ -1,0 +1,71 @@
+// Small pure functions on text: ASCII case, trimming, integers without locale, HTTP dates.
+//
+// ASCII only: nothing here depends on a locale. Not here: host names (host.h), JSON (json.h).
+// Source: RFC 9110 §5.6 (tokens, dates). Thread: any.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace proxycore::base {
+
+constexpr char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+
+// RFC 9110 §5.6.2 tchar.
+constexpr bool is_token_char(char c) noexcept {
+  if (is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z')) return true;
+  return std::string_view{"!#$%&'*+-.^_`|~"}.find(c) != std::string_view::npos;
+}
+bool is_token(std::string_view text) noexcept;
+
+// ASCII case-insensitive.
+constexpr bool same(std::string_view a, std::string_view b) noexcept {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (lower(a[i]) != lower(b[i])) return false;
+  }
+  return true;
+}
+
+// Without leading and trailing spaces and tabs (RFC 9110 OWS).
+constexpr std::string_view trim(std::string_view text) noexcept {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// The next member of a comma-separated list, trimmed; takes it and its comma off `rest`.
+// Empty members are returned as empty. Quoted strings are not looked into.
+constexpr std::string_view next_member(std::string_view& rest) noexcept {
+  const std::size_t comma = rest.find(',');
+  const std::string_view member = trim(rest.substr(0, comma));
+  rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+  return member;
+}
+// Whether a comma-separated list has that member, ASCII case-insensitively.
+constexpr bool has_member(std::string_view list, std::string_view member) noexcept {
+  while (!list.empty()) {
+    if (same(next_member(list), member)) return true;
+  }
+  return false;
+}
+
+// Decimal digits only, no sign, no blanks; nullopt when empty, malformed or over `max`.
+std::optional<std::uint64_t> parse_decimal(std::string_view text,
+                                           std::uint64_t max = UINT64_MAX) noexcept;
+
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7).
+std::string http_date(std::time_t seconds);
+// "1994-11-06T08:49:37.123Z".
+std::string iso_date(std::int64_t milliseconds);
+
+}  // namespace proxycore::base

@@ -1,0 +1,47 @@
+#include "base/text.h"
+
+#include <doctest/doctest.h>
+
+using namespace proxycore::base;
+
+TEST_CASE("text: same() ignores ASCII case only") {
+  CHECK(same("Content-Length", "content-LENGTH"));
+  CHECK_FALSE(same("content-length", "content-lengt"));
+  CHECK_FALSE(same("[", "{"));
+}
+
+TEST_CASE("text: a decimal has digits and nothing else") {
+  CHECK(parse_decimal("0") == 0);
+  CHECK(parse_decimal("18446744073709551615") == UINT64_MAX);
+  CHECK_FALSE(parse_decimal("18446744073709551616").has_value());
+  CHECK_FALSE(parse_decimal("").has_value());
+  CHECK_FALSE(parse_decimal("+5").has_value());
+  CHECK_FALSE(parse_decimal("-5").has_value());
+  CHECK_FALSE(parse_decimal(" 5").has_value());
+  CHECK_FALSE(parse_decimal("5 ").has_value());
+  CHECK_FALSE(parse_decimal("5", 4).has_value());
+}
+
+TEST_CASE("text: list members are trimmed, empty ones stay empty") {
+  std::string_view rest = " a , ,b";
+  CHECK(next_member(rest) == "a");
+  CHECK(next_member(rest).empty());
+  CHECK(next_member(rest) == "b");
+  CHECK(rest.empty());
+  CHECK(has_member("keep-alive, Upgrade", "upgrade"));
+  CHECK_FALSE(has_member("keep-alive, xupgrade", "upgrade"));
+}
+
+TEST_CASE("text: dates are those of RFC 9110 and ISO 8601") {
+  CHECK(http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
+  CHECK(iso_date(784111777123) == "1994-11-06T08:49:37.123Z");
+  CHECK(iso_date(-1) == "1969-12-31T23:59:59.999Z");
+}
+
+TEST_CASE("text: tokens are RFC 9110 tchars") {
+  CHECK(is_token("X-Forwarded-For"));
+  CHECK_FALSE(is_token(""));
+  CHECK_FALSE(is_token("a b"));
+  CHECK_FALSE(is_token("a:"));
+  CHECK_FALSE(is_token("\xc3\xbc"));
+}
