@@ -1,0 +1,168 @@
+"""The origin, the proxies that are compared and how each is started. Every proxy runs on the CPU of its
+own, origin and load on another; each has one worker and forwards to the same origin."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+CPUS = sorted(os.sched_getaffinity(0))
+LOAD_CPU, PROXY_CPU = CPUS[0], CPUS[-1]
+
+# nginx's buffers for bodies are 4 to 16 KiB by default; with 64 KiB it moves bodies far cheaper. Ratios
+# are to the default, the variant shows what a reader who knows these settings would get.
+NGINX_TUNED = """client_body_buffer_size 64k;
+      proxy_buffer_size 64k;
+      proxy_buffers 8 64k;
+      proxy_busy_buffers_size 128k;"""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def spawn(command, cpu, log):
+    return subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log,
+                            stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+
+
+def wait_for(port, process, name, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended with {process.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise RuntimeError(f"{name} does not listen on port {port} after {seconds} s")
+
+
+class Bench:
+    """Owns every process that is started and their directory."""
+
+    def __init__(self, build, directory):
+        self.build = build
+        self.directory = pathlib.Path(directory)
+        self.running = []
+        self.started = {}
+        self.origin_port = free_port()
+        self.start([self.program("origin"), self.origin_port], self.origin_port, "origin", LOAD_CPU)
+
+    def program(self, name):
+        return self.build / "bench" / f"bench_{name}"
+
+    def start(self, command, port, name, cpu=PROXY_CPU, seconds=10):
+        log_path = self.directory / f"{name}.log"
+        with open(log_path, "ab") as log:
+            process = spawn(command, cpu, log)
+        self.running.append(process)
+        try:
+            wait_for(port, process, name, seconds)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{log_path.read_text(errors='replace')[-2000:]}") from None
+        return process
+
+    def config(self, template, name, **values):
+        text = (HERE / template).read_text()
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def proxy(self, name):
+        """(pid, port) of a proxy, started when first asked for."""
+        if name not in self.started:
+            self.started[name] = self.fresh(name)
+        process, port = self.started[name]
+        return process.pid, port
+
+    def fresh(self, name):
+        """A new process of a proxy: (process, port)."""
+        port = free_port()
+        common = {"PORT": port, "ORIGIN": self.origin_port, "DIR": self.directory}
+        if name.startswith("nginx"):
+            tuned = NGINX_TUNED if name == "nginx-tuned" else ""
+            config = self.config("nginx.conf.in", f"{name}-{port}.conf", TUNED=tuned, **common)
+            command = ["nginx", "-p", self.directory, "-e", "stderr", "-c", config,
+                       "-g", "daemon off;"]
+        elif name == "haproxy":
+            command = ["haproxy", "-db", "-f", self.config("haproxy.cfg.in", f"{name}-{port}.cfg", **common)]
+        elif name == "relay":
+            command = [self.program("relay"), port, self.origin_port]
+        elif name == "relay-close":
+            command = [self.program("relay"), port, self.origin_port, "--close"]
+        elif name in ("proxyd", "proxyd-million"):
+            store = "memory:" if name == "proxyd" else self.million_hosts()
+            config = self.config("proxyd.toml.in", f"{name}-{port}.toml", STORE=store, **common)
+            command = [self.build / "apps/proxyd/proxyd", "--config", config]
+            return self.start(command, port, name, seconds=60), port
+        else:
+            raise RuntimeError(f"no proxy is called '{name}'")
+        return self.start(command, port, name), port
+
+    def million_hosts(self):
+        """The url of a store with a million hosts. Making it takes a while, so it is kept in the build
+        directory; its hosts name a port, and there must be an origin of its own on that."""
+        for path in self.build.glob("bench/million-*.db"):
+            port = int(path.stem.split("-")[1])
+            if path.stat().st_mtime > self.program("hosts").stat().st_mtime and is_free(port):
+                break
+            for part in self.build.glob(f"bench/{path.name}*"):
+                part.unlink()
+        else:
+            port = free_port()
+            path = self.build / f"bench/million-{port}.db"
+            say("making a store with a million hosts, once")
+            unfinished = self.directory / "unfinished.db"
+            subprocess.run([self.program("hosts"), f"sqlite:{unfinished}", "1000000", str(port)], check=True)
+            shutil.move(unfinished, path)
+        self.start([self.program("origin"), port], port, "origin-million", LOAD_CPU)
+        return f"sqlite:{path}"
+
+    def stop(self, process):
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def close(self):
+        for process in reversed(self.running):
+            if process.poll() is None:
+                self.stop(process)
+
+
+def missing(name, build):
+    """Why a proxy cannot be run here, or None."""
+    if name.startswith("nginx") and not shutil.which("nginx"):
+        return "nginx is not installed"
+    if name == "haproxy" and not shutil.which("haproxy"):
+        return "haproxy is not installed"
+    if name.startswith("proxyd") and not (build / "apps/proxyd/proxyd").exists():
+        return "proxyd is not built"
+    if name == "proxyd-million" and not (build / "bench/bench_hosts").exists():
+        return "bench_hosts is not built"
+    return None
