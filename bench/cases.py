@@ -146,7 +146,9 @@ def idle_kib(bench, name):
 
 
 def rounds(bench, case, names, count, seconds, use_perf):
-    """{name: {"cost": [per round], "rps": [...], "p99_us": [...], "busy": [...], "syscalls": n}}"""
+    """{name: {"cost": [per round], "rps": [...], "p99_us": [...], "busy": [...], "syscalls": n,
+    "user": share of the CPU time that was not the kernel's}}"""
+    ticks = {name: measure.user_and_system(bench.proxy(name)[0]) for name in names}
     results = {name: {"cost": [], "rps": [], "p99_us": [], "busy": []} for name in names}
     for turn in range(count):
         # Each round starts with another proxy, so that none is always first.
@@ -166,6 +168,8 @@ def rounds(bench, case, names, count, seconds, use_perf):
                 f"{mine['rps'][-1]:.0f}/s")
     for name in names:
         pid, port = bench.proxy(name)
+        user, system = (now - then for now, then in zip(measure.user_and_system(pid), ticks[name]))
+        results[name]["user"] = user / max(1, user + system)
         sample, calls = measure.count_syscalls(
             pid, lambda port=port: case.window(bench, port, min(seconds, 1)), use_perf)
         results[name]["syscalls"] = calls / sample.units

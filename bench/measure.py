@@ -28,8 +28,8 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
-def user_system_ticks(pid):
-    """User and system time in clock ticks: coarse, for the share of the two only."""
+def user_and_system(pid):
+    """User and system time in clock ticks: coarse, good for the share of the two over many rounds."""
     user = system = 0
     for member in family(pid):
         with open(f"/proc/{member}/stat") as file:
