@@ -89,7 +89,7 @@ void Chain::pop() noexcept {
 }
 
 void Chain::append(const Bytes& bytes) {
-  if (bytes.slab == nullptr || bytes.size < share_from) {
+  if (bytes.slab == nullptr || bytes.size < share_from || bytes.size < bytes.slab->capacity / 4) {
     copy(bytes.data, bytes.size);
     return;
   }

@@ -168,7 +168,8 @@ class Chain {
   void splice(Chain& other) noexcept;
 
  private:
-  // Shorter parts are cheaper to copy than to keep a slab alive for and send as their own piece.
+  // Shorter parts are cheaper to copy than to send as a piece of their own; and a part must be at
+  // least a quarter of its slab, so that what a chain keeps alive is at most four times its size.
   static constexpr std::size_t share_from = 4 << 10;
 
   char* tail_room(std::size_t size) noexcept {

@@ -43,7 +43,7 @@ class List {
     while (!empty()) head_.next_->unlink();
   }
 
-  [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
+  [[nodiscard]] bool empty() const noexcept { return !head_.linked(); }
 
   // Moves `item` to the end or the front, from wherever it was linked.
   void push_back(T& item) noexcept { insert_before(head_, item); }

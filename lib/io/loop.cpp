@@ -1,0 +1,171 @@
+#include "io/loop.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <utility>
+
+#include <uv.h>
+
+namespace proxycore::io {
+
+namespace {
+constexpr std::size_t read_size = 64 << 10;
+constexpr std::size_t large_read_size = 256 << 10;
+}  // namespace
+
+// In one block, so that it lives until libuv has closed all of them.
+struct Loop::Handles {
+  Loop* loop;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_timer_t timer;
+  uv_async_t async;
+  int open = 4;
+
+  static void on_close(uv_handle_t* handle) {
+    auto* self = static_cast<Handles*>(handle->data);
+    if (--self->open == 0) delete self;
+  }
+};
+
+Loop::Loop() : own_(std::make_unique<uv_loop_s>()), uv_(own_.get()) {
+  if (uv_loop_init(uv_) != 0) {
+    // Only for want of memory or descriptors at start: nothing could run without a loop.
+    std::fputs("proxycore: cannot create an event loop\n", stderr);
+    std::abort();
+  }
+  open();
+}
+
+Loop::Loop(uv_loop_s& host) : uv_(&host) {
+  open();
+}
+
+void Loop::open() {
+  handles_ = new Handles;
+  handles_->loop = this;
+  uv_prepare_init(uv_, &handles_->prepare);
+  uv_check_init(uv_, &handles_->check);
+  uv_timer_init(uv_, &handles_->timer);
+  uv_async_init(uv_, &handles_->async, [](uv_async_t* handle) {
+    if (auto* self = static_cast<Handles*>(handle->data)->loop) self->run_posted();
+  });
+  handles_->prepare.data = handles_->check.data = handles_->timer.data = handles_->async.data =
+      handles_;
+  timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
+  timers_.advance(static_cast<std::int64_t>(uv_now(uv_)));
+  // The last thing before waiting: whatever the turn's callbacks left to do.
+  uv_prepare_start(&handles_->prepare, [](uv_prepare_t* handle) {
+    if (auto* self = static_cast<Handles*>(handle->data)->loop) self->end_turn();
+  });
+  uv_check_start(&handles_->check, [](uv_check_t* handle) {
+    auto* self = static_cast<Handles*>(handle->data)->loop;
+    if (self != nullptr) self->timers_.set_now(static_cast<std::int64_t>(uv_now(self->uv_)));
+  });
+  // An application's loop ends when its own work does; ours by stop().
+  uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->prepare));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->check));
+  if (!own_) uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->timer));
+}
+
+Loop::~Loop() {
+  {
+    const std::lock_guard lock(mutex_);
+    open_ = false;
+    posted_.clear();
+  }
+  retired_.clear();
+  handles_->loop = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), &Handles::on_close);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->check), &Handles::on_close);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->timer), &Handles::on_close);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->async), &Handles::on_close);
+  if (own_) {
+    // Runs the close callbacks; everything else was closed by its owner.
+    uv_run(uv_, UV_RUN_DEFAULT);
+    uv_loop_close(uv_);
+  }
+}
+
+void Loop::run() {
+  uv_run(uv_, UV_RUN_DEFAULT);
+}
+
+void Loop::stop() {
+  post([this] { uv_stop(uv_); });
+}
+
+void Loop::post(base::UniqueFunction<void()> task) {
+  const std::lock_guard lock(mutex_);
+  if (!open_) return;
+  posted_.push_back(std::move(task));
+  // Under the lock: the handle is closed only after open_ has become false.
+  if (posted_.size() == 1) uv_async_send(&handles_->async);
+}
+
+void Loop::run_posted() {
+  std::vector<base::UniqueFunction<void()>> tasks;
+  {
+    const std::lock_guard lock(mutex_);
+    tasks.swap(posted_);
+  }
+  for (auto& task : tasks) task();
+}
+
+void Loop::end_turn() {
+  timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
+  while (!later_.empty() || !retired_.empty()) {
+    while (!later_.empty()) later_.pop_front().on_later();
+    // A destructor may retire others.
+    dying_.swap(retired_);
+    dying_.clear();
+  }
+  nanos_ = wall_ = 0;
+  plan_wake_up();
+}
+
+void Loop::plan_wake_up() {
+  if (timers_.earliest_added() >= planned_) return;
+  planned_ = timers_.earliest_added();
+  timers_.forget_added();
+  const auto from = static_cast<std::int64_t>(uv_now(uv_));
+  const auto span = static_cast<std::uint64_t>(planned_ > from ? planned_ - from : 0);
+  uv_timer_start(
+      &handles_->timer,
+      [](uv_timer_t* handle) {
+        Loop* self = static_cast<Handles*>(handle->data)->loop;
+        if (self == nullptr) return;
+        self->planned_ = INT64_MAX;
+        self->timers_.forget_added();
+        self->timers_.advance(static_cast<std::int64_t>(uv_now(self->uv_)));
+        // What is still linked, wherever it was put; plan_wake_up() takes the earlier of both.
+        if (const auto next = self->timers_.next()) {
+          self->timers_.forget_added();
+          self->timers_.note_added(*next);
+        }
+      },
+      span, 0);
+}
+
+std::int64_t Loop::nanos() noexcept {
+  if (nanos_ == 0) nanos_ = static_cast<std::int64_t>(uv_hrtime());
+  return nanos_;
+}
+
+std::int64_t Loop::wall() noexcept {
+  if (wall_ == 0) {
+    std::timespec time{};
+    ::clock_gettime(CLOCK_REALTIME, &time);
+    wall_ = static_cast<std::int64_t>(time.tv_sec) * 1000 + time.tv_nsec / 1'000'000;
+  }
+  return wall_;
+}
+
+base::Slab& Loop::read_slab(bool large) {
+  base::SlabRef& slab = read_slabs_[large ? 1 : 0];
+  if (!slab.sole()) slab = slabs_.take(large ? large_read_size : read_size);
+  return *slab.get();
+}
+
+}  // namespace proxycore::io

@@ -1,0 +1,95 @@
+// Loop: the event loop of one thread. What a worker owns is touched on its loop's thread only.
+//
+// Owns a uv_loop_t, or borrows the one of an application. A turn is: wait for events, run their
+// callbacks, then the end-of-turn work (flush what was written, destroy what was retired).
+// Thread: construct and run on one thread; post() and stop() on any.
+#pragma once
+
+#include "base/chain.h"
+#include "base/list.h"
+#include "base/unique_function.h"
+#include "io/timers.h"
+#include <proxycore/deadline.h>
+#include <proxycore/result.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+struct uv_loop_s;
+
+namespace proxycore::io {
+
+// Something that dies at the end of the turn: Loop::retire().
+class Retired {
+ public:
+  virtual ~Retired() = default;
+};
+
+// Something to do at the end of the turn: Loop::later(). Unlinks itself when destroyed.
+class Later : public base::ListNode<> {
+ public:
+  virtual void on_later() = 0;
+
+ protected:
+  ~Later() = default;
+};
+
+class Loop {
+ public:
+  Loop();
+  explicit Loop(uv_loop_s& host);
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+  ~Loop();
+
+  // Returns after stop(). Only for a loop of our own.
+  void run();
+  void stop();
+  // Runs `task` on the loop's thread, in order. Any thread. After the loop's end tasks are dropped.
+  void post(base::UniqueFunction<void()> task);
+  // Destroyed after the current callback has unwound, before the loop waits again.
+  void retire(std::unique_ptr<Retired> dead) { retired_.push_back(std::move(dead)); }
+  // Runs once at the end of this turn, before retired objects die.
+  void later(Later& work) noexcept { later_.push_back(work); }
+
+  // Milliseconds of a steady clock, read once per turn.
+  [[nodiscard]] std::int64_t now() const noexcept { return timers_.now(); }
+  // Nanoseconds of the same clock, read at most once per turn.
+  [[nodiscard]] std::int64_t nanos() noexcept;
+  // Milliseconds since 1970, read at most once per turn.
+  [[nodiscard]] std::int64_t wall() noexcept;
+  [[nodiscard]] Timers& timers() noexcept { return timers_; }
+  [[nodiscard]] base::Slabs& slabs() noexcept { return slabs_; }
+  [[nodiscard]] uv_loop_s& uv() noexcept { return *uv_; }
+
+  // The buffer that reads land in; a new one once somebody took a share of the last.
+  base::Slab& read_slab(bool large);
+
+ private:
+  struct Handles;
+  void open();
+  void end_turn();
+  void plan_wake_up();
+  void run_posted();
+
+  std::unique_ptr<uv_loop_s> own_;
+  uv_loop_s* uv_;
+  base::Slabs slabs_;
+  base::SlabRef read_slabs_[2];
+  Timers timers_;
+  Handles* handles_ = nullptr;  // freed by their close callbacks
+  base::List<Later> later_;
+  std::vector<std::unique_ptr<Retired>> retired_;
+  std::vector<std::unique_ptr<Retired>> dying_;
+  std::int64_t nanos_ = 0;
+  std::int64_t wall_ = 0;
+  std::int64_t planned_ = INT64_MAX;  // when the uv_timer wakes us
+
+  std::mutex mutex_;  // guards posted_ and open_
+  std::vector<base::UniqueFunction<void()>> posted_;
+  bool open_ = true;
+};
+
+}  // namespace proxycore::io

@@ -1,0 +1,254 @@
+#include "io/socket.h"
+
+#include "base/assert.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+namespace proxycore::io {
+
+namespace {
+constexpr std::size_t pieces_per_write = 16;
+}
+
+struct Socket::Block {
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
+  union {  // never at the same time
+    uv_write_t write;
+    uv_connect_t connect;
+  };
+  std::size_t writing = 0;  // bytes handed to libuv
+  Socket* socket = nullptr;
+
+  static Block* open(Loop& loop, bool is_unix) {
+    auto* block = new Block;
+    if (is_unix) {
+      uv_pipe_init(&loop.uv(), &block->pipe, 0);
+    } else {
+      uv_tcp_init(&loop.uv(), &block->tcp);
+    }
+    block->handle.data = block;
+    return block;
+  }
+  void close() {
+    socket = nullptr;
+    uv_close(&handle, [](uv_handle_t* closed) { delete static_cast<Block*>(closed->data); });
+  }
+  [[nodiscard]] int fd() const {
+    uv_os_fd_t number = -1;
+    uv_fileno(&handle, &number);
+    return number;
+  }
+
+ private:
+  Block() {}  // NOLINT: the unions are set up by libuv
+};
+
+Error uv_error(int status, std::string_view operation) {
+  Errc code = Errc::io;
+  switch (status) {
+    case UV_EOF:
+    case UV_ECONNRESET:
+    case UV_EPIPE:
+      code = Errc::closed;
+      break;
+    case UV_ECONNREFUSED:
+    case UV_ENOENT:
+      code = Errc::refused;
+      break;
+    case UV_ETIMEDOUT:
+      code = Errc::timeout;
+      break;
+    default:
+      break;
+  }
+  return Error{code, uv_strerror(status)}.within(operation);
+}
+
+Socket::Socket(Loop& loop, Block* block) noexcept : loop_(loop), block_(block) {
+  block_->socket = this;
+}
+
+Socket::~Socket() {
+  block_->close();
+}
+
+Result<std::unique_ptr<Socket>> Socket::adopt(Loop& loop, int fd, bool is_unix) {
+  Block* block = Block::open(loop, is_unix);
+  const int status = is_unix ? uv_pipe_open(&block->pipe, fd) : uv_tcp_open(&block->tcp, fd);
+  if (status != 0) {
+    ::close(fd);
+    block->close();
+    return uv_error(status, "adopt socket");
+  }
+  return std::unique_ptr<Socket>(new Socket(loop, block));
+}
+
+Result<std::unique_ptr<Socket>> Socket::connect(Loop& loop, const Address& to) {
+  Block* block = Block::open(loop, false);
+  const int status = uv_tcp_connect(&block->connect, &block->tcp, to.data(),
+                                    [](uv_connect_t* request, int result) {
+                                      Socket* self = static_cast<Block*>(request->data)->socket;
+                                      if (self == nullptr) return;
+                                      self->connecting_ = false;
+                                      if (result != 0) {
+                                        self->owner_->on_closed(uv_error(result, "connect"));
+                                      } else {
+                                        self->receive(true);
+                                        self->owner_->on_open();
+                                      }
+                                    });
+  if (status != 0) {
+    block->close();
+    return uv_error(status, "connect");
+  }
+  block->connect.data = block;
+  uv_tcp_nodelay(&block->tcp, 1);
+  auto socket = std::unique_ptr<Socket>(new Socket(loop, block));
+  socket->connecting_ = true;
+  return socket;
+}
+
+void Socket::start(Owner& owner) {
+  owner_ = &owner;
+  receive(true);
+}
+
+void Socket::receive(bool on) {
+  if (receiving_ == on || connecting_ || ended_ || failure_ != 0) return;
+  receiving_ = on;
+  if (!on) {
+    uv_read_stop(&block_->stream);
+    return;
+  }
+  const int status = uv_read_start(
+      &block_->stream,
+      [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
+        Socket* self = static_cast<Block*>(handle->data)->socket;
+        base::Slab& slab = self->loop_.read_slab(self->large_reads_);
+        *buffer = uv_buf_init(slab.data(), slab.capacity);
+      },
+      [](uv_stream_t* stream, ssize_t count, const uv_buf_t* buffer) {
+        if (count == 0) return;  // EAGAIN
+        static_cast<Block*>(stream->data)->socket->on_read(count, buffer->base);
+      });
+  if (status != 0) fail(status);
+}
+
+void Socket::on_read(std::ptrdiff_t count, const char* data) {
+  if (count == UV_EOF) {
+    ended_ = true;
+    receiving_ = false;
+    uv_read_stop(&block_->stream);
+    owner_->on_end();
+    return;
+  }
+  if (count < 0) {
+    receiving_ = false;
+    owner_->on_closed(uv_error(static_cast<int>(count), "read"));
+    return;
+  }
+  base::Slab& slab = loop_.read_slab(large_reads_);
+  const auto size = static_cast<std::size_t>(count);
+  // A full buffer means more is waiting: the next reads get a larger one, until they are short.
+  if (large_reads_) {
+    large_reads_ = size > slab.capacity / 4;
+  } else {
+    large_reads_ = size == slab.capacity;
+  }
+  owner_->on_bytes({data, size, &slab});
+}
+
+void Socket::write(Chain& out) {
+  if (failure_ != 0) {
+    out.clear();
+    return;
+  }
+  if (connecting_ || pending_ != nullptr) return;
+  uv_buf_t pieces[pieces_per_write];
+  while (!out.empty()) {
+    iovec raw[pieces_per_write];
+    const std::size_t count = out.peek(raw, pieces_per_write);
+    std::size_t offered = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      pieces[i] =
+          uv_buf_init(static_cast<char*>(raw[i].iov_base), static_cast<unsigned>(raw[i].iov_len));
+      offered += raw[i].iov_len;
+    }
+    const int sent = uv_try_write(&block_->stream, pieces, static_cast<unsigned>(count));
+    if (sent > 0) out.consume(static_cast<std::size_t>(sent));
+    if (sent >= 0 && static_cast<std::size_t>(sent) == offered) continue;
+    if (sent < 0 && sent != UV_EAGAIN) {
+      fail(sent);
+      out.clear();
+      return;
+    }
+    break;
+  }
+  if (out.empty()) return;
+  // The kernel's buffer is full: libuv waits for the socket and sends the front pieces.
+  iovec raw[pieces_per_write];
+  const std::size_t count = out.peek(raw, pieces_per_write);
+  block_->writing = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    pieces[i] =
+        uv_buf_init(static_cast<char*>(raw[i].iov_base), static_cast<unsigned>(raw[i].iov_len));
+    block_->writing += raw[i].iov_len;
+  }
+  block_->write.data = block_;
+  const int status = uv_write(&block_->write, &block_->stream, pieces, static_cast<unsigned>(count),
+                              [](uv_write_t* request, int result) {
+                                Socket* self = static_cast<Block*>(request->data)->socket;
+                                if (self != nullptr) self->on_written(result);
+                              });
+  if (status != 0) {
+    fail(status);
+    out.clear();
+    return;
+  }
+  pending_ = &out;
+}
+
+void Socket::on_written(int status) {
+  Chain* out = std::exchange(pending_, nullptr);
+  if (status != 0) {
+    out->clear();
+    if (failure_ == 0) {
+      failure_ = status;
+      owner_->on_closed(uv_error(status, "write"));
+    }
+    return;
+  }
+  out->consume(block_->writing);
+  owner_->on_writable();
+}
+
+void Socket::finish() {
+  PX_ASSERT(pending_ == nullptr);
+  // A direct call: uv_shutdown would allocate a request and wait a turn for nothing.
+  if (failure_ == 0) ::shutdown(block_->fd(), SHUT_WR);
+}
+
+void Socket::fail(int uv_status) {
+  failure_ = uv_status;
+  if (receiving_) uv_read_stop(&block_->stream);
+  receiving_ = false;
+  loop_.later(*this);
+}
+
+void Socket::on_later() {
+  owner_->on_closed(uv_error(failure_, "write"));
+}
+
+}  // namespace proxycore::io

@@ -1,0 +1,53 @@
+// Socket: a Transport over a TCP or Unix-domain stream socket.
+//
+// The uv handle lives in a block of its own until libuv's close callback, so a Socket may be
+// destroyed at any time. A read is one read(2) into the loop's buffer, a write one writev(2); only
+// when the kernel's buffer is full does libuv wait for the socket.
+// Thread: its loop's.
+#pragma once
+
+#include "io/address.h"
+#include "io/loop.h"
+#include "io/transport.h"
+
+#include <memory>
+
+namespace proxycore::io {
+
+class Socket final : public Transport, Later {
+ public:
+  // Takes over a connected, non-blocking descriptor. Errors: io (the descriptor is closed).
+  static Result<std::unique_ptr<Socket>> adopt(Loop& loop, int fd, bool is_unix);
+  // Starts connecting; on_open() or on_closed() tells. Errors: io.
+  static Result<std::unique_ptr<Socket>> connect(Loop& loop, const Address& to);
+  ~Socket() override;
+
+  void start(Owner& owner) override;
+  void receive(bool on) override;
+  void write(Chain& out) override;
+  void finish() override;
+
+ private:
+  struct Block;
+  friend struct Block;
+  Socket(Loop& loop, Block* block) noexcept;
+  void on_later() override;
+  void on_read(std::ptrdiff_t count, const char* data);
+  void on_written(int status);
+  void fail(int uv_status);
+
+  Loop& loop_;
+  Block* block_;
+  Owner* owner_ = nullptr;
+  Chain* pending_ = nullptr;  // what libuv is writing the front of
+  int failure_ = 0;           // a uv error to be told at the end of the turn
+  bool connecting_ = false;
+  bool receiving_ = false;
+  bool ended_ = false;  // FIN was received
+  bool large_reads_ = false;
+};
+
+// "connection refused" and the like, for a negative uv status.
+Error uv_error(int status, std::string_view operation);
+
+}  // namespace proxycore::io
