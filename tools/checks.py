@@ -1,0 +1,225 @@
+"""What tools/test runs once the machine is set up: the builds, and every check on them.
+
+Each step is a function that returns how many checks passed and failed; a step that fails does not keep the next from
+running. Builds live in build/<step>, so that a second run compiles only what changed.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+CORES = os.cpu_count() or 1
+CLANG = {"CC": "clang-14", "CXX": "clang++-14"}
+
+# Build folder: Meson's options and the compiler to use. PX_ASSERT is on in all but release.
+BUILDS = {
+    "debug": (["-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Dwerror=true"], {}),
+    "thread": (["-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=thread", "-Dwerror=true"], {}),
+    "release": (["-Dbuildtype=release", "-Dwerror=true", "-Dtests=true"], {}),
+    "clang": (["-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+               "-Dwerror=true", "-Dtests=false", "-Dfuzz=true"], CLANG),
+}
+# What runs in more than one thread, for ThreadSanitizer.
+THREADED = {"base", "io", "lookup", "origin", "proxy", "server", "store"}
+
+
+class Count(NamedTuple):
+    passed: int
+    failed: int
+
+    def __add__(self, other):
+        return Count(self.passed + other.passed, self.failed + other.failed)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(command, log, env=None):
+    """Runs `command` with its output in build/<log>.log; on failure shows the end of that and returns False."""
+    path = BUILD / f"{log}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        status = subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                                stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if status != 0:
+        lines = path.read_text(errors="replace").splitlines()
+        say("\n".join(f"    {line}" for line in lines[-80:]))
+        say(f"    [{' '.join(map(str, command))}: status {status}; all of it in {path.relative_to(ROOT)}]")
+    return status == 0
+
+
+def build(name, *targets):
+    options, env = BUILDS[name]
+    folder = BUILD / name
+    if (folder / "build.ninja").exists():
+        ready = run(["meson", "configure", str(folder), *options], f"{name}-setup")
+    else:
+        ready = run(["meson", "setup", str(folder), *options], f"{name}-setup", env)
+    return ready and run(["ninja", "-C", str(folder), f"-j{CORES}", *targets], f"{name}-build")
+
+
+def counted(test):
+    """How many cases a Meson test held, by the closing line of doctest, unittest or our own form."""
+    output = test.get("stdout", "") + "\n" + test.get("stderr", "")
+    count = Count(0, 0)
+    for passed, failed in re.findall(r"test cases: +\d+ \| +(\d+) passed \| +(\d+) failed", output):
+        count += Count(int(passed), int(failed))
+    for ran, verdict in re.findall(r"^Ran (\d+) tests? in .*\n+(?:OK|FAILED)(.*)$", output, re.MULTILINE):
+        failed = sum(int(number) for number in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)", verdict))
+        count += Count(int(ran) - failed, failed)
+    for passed, failed in re.findall(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE):
+        count += Count(int(passed), int(failed))
+    if test["result"] == "OK":
+        return count if count != (0, 0) else Count(1, 0)
+    return count if count.failed else count + Count(0, 1)  # it crashed, or ran out of time
+
+
+def meson_test(name, *selection, env=None, jobs=CORES):
+    """Runs the selected tests of a build folder and counts their cases."""
+    folder = BUILD / name
+    results = folder / "meson-logs/testlog.json"
+    results.unlink(missing_ok=True)
+    run(["meson", "test", "-C", str(folder), "--no-rebuild", "--print-errorlogs", "--num-processes", str(jobs),
+         *selection], f"{name}-test", env)
+    if not results.exists():
+        return Count(0, 1)
+    count = Count(0, 0)
+    for line in results.read_text().splitlines():
+        test = json.loads(line)
+        cases = counted(test)
+        count += cases
+        say(f"    {test['name'].split(' / ')[-1]}: {cases.passed} passed, {cases.failed} failed "
+            f"({test['duration']:.1f} s)")
+    return count
+
+
+def tests_of(name):
+    """The tests of a build folder, as Meson knows them."""
+    listing = subprocess.run(["meson", "introspect", "--tests", str(BUILD / name)], capture_output=True, check=True)
+    return json.loads(listing.stdout)
+
+
+def tracked(*patterns):
+    listing = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, check=True)
+    return [name for name in listing.stdout.decode().split("\0") if name and (ROOT / name).exists()]
+
+
+def as_one(passed):
+    return Count(1, 0) if passed else Count(0, 1)
+
+
+def formatted():
+    files = tracked("*.h", "*.cpp", "*.c")
+    return as_one(run(["clang-format-14", "--dry-run", "-Werror", *files], "format"))
+
+
+def debug():
+    if not build("debug"):
+        return Count(0, 1)
+    return Count(1, 0) + meson_test("debug")
+
+
+def thread():
+    if not build("thread"):
+        return Count(0, 1)
+    selected = [test["name"] for test in tests_of("thread")
+                if test["name"] in THREADED or any(suite.endswith(":e2e") for suite in test["suite"])]
+    return Count(1, 0) + meson_test("thread", *selected, env={"TSAN_OPTIONS": "halt_on_error=1"})
+
+
+def release():
+    if not build("release"):
+        return Count(0, 1)
+    return Count(1, 0) + meson_test("release", "--no-suite", "tree")
+
+
+def fuzz():
+    if not build("clang"):
+        return Count(0, 1)
+    return Count(1, 0) + meson_test("clang", "--suite", "fuzz")
+
+
+def tidy():
+    """clang-tidy on what clang compiled; a file whose text and headers have not changed is not read again."""
+    folder = BUILD / "clang"
+    commands = json.loads((folder / "compile_commands.json").read_text())
+    known = {os.path.relpath(folder / entry["file"], ROOT): entry["output"] for entry in commands}
+    headers = {}
+    listing = subprocess.run(["ninja", "-C", str(folder), "-t", "deps"], capture_output=True, check=True).stdout.decode()
+    for block in listing.split("\n\n"):
+        first, *rest = block.strip().splitlines() or [""]
+        headers[first.split(":")[0].removeprefix("ninja")] = [line.strip() for line in rest]
+
+    def one(name):
+        parts = sorted({os.path.relpath(folder / path, ROOT) for path in headers.get(known[name], [])})
+        digest = hashlib.sha256()
+        for part in [".clang-tidy", name, *(part for part in parts if not part.startswith(".."))]:
+            digest.update((ROOT / part).read_bytes())
+        stamp = BUILD / "tidy" / (name + ".ok")
+        if stamp.exists() and stamp.read_text() == digest.hexdigest():
+            return True
+        if not run(["clang-tidy-14", "-p", str(folder), "--quiet", name], f"tidy/{name}"):
+            return False
+        stamp.write_text(digest.hexdigest())
+        return True
+
+    files = [name for name in tracked("lib/*.cpp", "apps/*.cpp", "examples/*.cpp") if name in known]
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        results = list(pool.map(one, files))
+    return Count(results.count(True), results.count(False))
+
+
+STEPS = {
+    "format (clang-format)": formatted,
+    "debug build (g++, ASan and UBSan), all tests": debug,
+    "release build (g++), tests, installation, README": release,
+    "clang build, fuzz smoke": fuzz,
+    "clang-tidy": tidy,
+    "thread build (g++, TSan), what is threaded": thread,
+}
+
+
+def quick(word):
+    """The debug build and the Meson tests, else the doctest cases, whose name holds `word`."""
+    if not build("debug"):
+        return Count(0, 1)
+    names = [test["name"] for test in tests_of("debug")]
+    selected = [name for name in names if word in name]
+    if selected:
+        return meson_test("debug", *selected)
+    return meson_test("debug", "--suite", "unit", "--test-args", f"--test-case=*{word}*")
+
+
+def main():
+    began = time.monotonic()
+    total = Count(0, 0)
+    if len(sys.argv) > 1:
+        total = quick(sys.argv[1])
+    else:
+        for number, (title, step) in enumerate(STEPS.items(), 1):
+            say(f"[{number}/{len(STEPS)}] {title}")
+            start = time.monotonic()
+            try:
+                count = step()
+            except (OSError, subprocess.CalledProcessError, json.JSONDecodeError) as error:
+                say(f"    {error}")
+                count = Count(0, 1)
+            total += count
+            say(f"    {count.passed} passed, {count.failed} failed in {time.monotonic() - start:.0f} s")
+    say(f"took {time.monotonic() - began:.0f} s")
+    say(f"{total.passed} passed, {total.failed} failed")
+    sys.exit(1 if total.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What tools/run shows: a backend, proxyd in front of it on a SQLite store, and the line to try.
+
+Usage: demo.py PROXYD [PORT]
+"""
+
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+HOST = "demo.localhost"  # browsers and curl take *.localhost to this machine by themselves
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """Tells the client what the proxy asked for, so that its work can be seen."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        lines = ["Hello from the backend behind proxyd. It was asked:", "", f"  {self.requestline}"]
+        lines += [f"  {name}: {value}" for name, value in self.headers.items()]
+        body = ("\n".join(lines) + "\n").encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass  # proxyd's access log says it
+
+
+def free_port(wanted):
+    """`wanted` where it can be had, else one that the system chooses."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    sys.exit("no free port on 127.0.0.1")
+
+
+def wait_until_it_answers(proxyd, port):
+    """Returns when something accepts on `port`; ends the program when proxyd ended instead."""
+    while proxyd.poll() is None:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        try:
+            proxyd.wait(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            pass
+    sys.exit(f"proxyd ended at once, with status {proxyd.returncode}")
+
+
+def main():
+    proxyd_path = sys.argv[1]
+    port = free_port(int(sys.argv[2]) if len(sys.argv) > 2 else 8080)
+    backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    with tempfile.TemporaryDirectory(prefix="proxycore-") as folder:
+        config = os.path.join(folder, "proxyd.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"""[store]
+url = "sqlite:{folder}/proxycore.db"
+[listen]
+http = ["127.0.0.1:{port}"]
+[[host]]
+host = "{HOST}"
+ip = "127.0.0.1"
+targetPort = {backend.server_port}
+""")
+        # Its own process group: Ctrl-C comes here, and from here proxyd is told once.
+        proxyd = subprocess.Popen([proxyd_path, "--config", config], start_new_session=True)
+        try:
+            wait_until_it_answers(proxyd, port)
+            print(f"""
+proxyd forwards {HOST} to a backend on port {backend.server_port}. Its configuration is {config}. Try:
+
+  curl http://{HOST}:{port}/
+
+or open that address in a browser. Ctrl-C ends both.
+""", flush=True)
+            proxyd.wait()
+        except KeyboardInterrupt:
+            print("\nEnding proxyd and the backend.", flush=True)
+        finally:
+            if proxyd.poll() is None:
+                proxyd.terminate()
+            status = proxyd.wait()
+            backend.shutdown()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
