@@ -14,6 +14,32 @@ constexpr std::size_t read_size = 64 << 10;
 constexpr std::size_t large_read_size = 256 << 10;
 }  // namespace
 
+bool Inbox::post(base::UniqueFunction<void()> task) {
+  const std::lock_guard lock(mutex_);
+  if (wake_ == nullptr) return false;
+  tasks_.push_back(std::move(task));
+  // Under the lock: the handle is closed only after close().
+  if (tasks_.size() == 1) uv_async_send(wake_);
+  return true;
+}
+
+void Inbox::open(uv_async_s& wake) {
+  const std::lock_guard lock(mutex_);
+  wake_ = &wake;
+}
+
+Inbox::Tasks Inbox::take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(tasks_, {});
+}
+
+void Inbox::close() {
+  Tasks dropped;  // destroyed without the lock: what a task holds may post in its destructor
+  const std::lock_guard lock(mutex_);
+  wake_ = nullptr;
+  dropped.swap(tasks_);
+}
+
 // In one block, so that it lives until libuv has closed all of them.
 struct Loop::Handles {
   Loop* loop;
@@ -49,10 +75,13 @@ void Loop::open() {
   uv_check_init(uv_, &handles_->check);
   uv_timer_init(uv_, &handles_->timer);
   uv_async_init(uv_, &handles_->async, [](uv_async_t* handle) {
-    if (auto* self = static_cast<Handles*>(handle->data)->loop) self->run_posted();
+    auto* self = static_cast<Handles*>(handle->data)->loop;
+    if (self == nullptr) return;
+    for (auto& task : self->inbox_->take()) task();
   });
   handles_->prepare.data = handles_->check.data = handles_->timer.data = handles_->async.data =
       handles_;
+  inbox_->open(handles_->async);
   timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
   timers_.advance(static_cast<std::int64_t>(uv_now(uv_)));
   // The last thing before waiting: whatever the turn's callbacks left to do.
@@ -70,12 +99,8 @@ void Loop::open() {
 }
 
 Loop::~Loop() {
-  {
-    const std::lock_guard lock(mutex_);
-    open_ = false;
-    posted_.clear();
-  }
-  retired_.clear();
+  inbox_->close();
+  sweep();
   handles_->loop = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), &Handles::on_close);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->check), &Handles::on_close);
@@ -96,30 +121,20 @@ void Loop::stop() {
   post([this] { uv_stop(uv_); });
 }
 
-void Loop::post(base::UniqueFunction<void()> task) {
-  const std::lock_guard lock(mutex_);
-  if (!open_) return;
-  posted_.push_back(std::move(task));
-  // Under the lock: the handle is closed only after open_ has become false.
-  if (posted_.size() == 1) uv_async_send(&handles_->async);
-}
-
-void Loop::run_posted() {
-  std::vector<base::UniqueFunction<void()>> tasks;
-  {
-    const std::lock_guard lock(mutex_);
-    tasks.swap(posted_);
+void Loop::sweep() {
+  while (!retired_.empty()) {
+    // Out of our hands first: a destructor may retire others, or sweep.
+    auto dying = std::exchange(retired_, std::exchange(spare_, {}));
+    dying.clear();
+    spare_ = std::move(dying);
   }
-  for (auto& task : tasks) task();
 }
 
 void Loop::end_turn() {
   timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
   while (!later_.empty() || !retired_.empty()) {
     while (!later_.empty()) later_.pop_front().on_later();
-    // A destructor may retire others.
-    dying_.swap(retired_);
-    dying_.clear();
+    sweep();
   }
   nanos_ = wall_ = 0;
   plan_wake_up();
