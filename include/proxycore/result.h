@@ -61,13 +61,15 @@ class [[nodiscard]] Result {
   using error_type = Error;
 
   // Implicit, so that `return value;` and `return Error{...};` read as what they mean.
-  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}      // NOLINT
-  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
+  // NOLINTBEGIN(google-explicit-constructor,bugprone-forwarding-reference-overload)
+  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}
+  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}
   template <class U>
   requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
            !std::is_same_v<std::remove_cvref_t<U>, Error> &&
            !std::is_same_v<std::remove_cvref_t<U>, Result>) Result(U&& value)
-      : held_(std::in_place_index<0>, std::forward<U>(value)) {}  // NOLINT
+      : held_(std::in_place_index<0>, std::forward<U>(value)) {}
+  // NOLINTEND(google-explicit-constructor,bugprone-forwarding-reference-overload)
 
   [[nodiscard]] bool has_value() const noexcept { return held_.index() == 0; }
   explicit operator bool() const noexcept { return has_value(); }
@@ -116,14 +118,16 @@ class [[nodiscard]] Result<void> {
 
 }  // namespace proxycore
 
-#define PX_JOIN_(a, b) a##b
-#define PX_JOIN(a, b) PX_JOIN_(a, b)
+#define PX_PASTE(a, b) a##b
+#define PX_JOIN(a, b) PX_PASTE(a, b)
 
 // PX_TRY(const auto reply, http.send(request, by)): returns the Error, else declares `reply`.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define PX_TRY(declaration, expression)                                                        \
   auto PX_JOIN(px_result_, __LINE__) = (expression);                                           \
   if (!PX_JOIN(px_result_, __LINE__)) return std::move(PX_JOIN(px_result_, __LINE__)).error(); \
   declaration = *std::move(PX_JOIN(px_result_, __LINE__))
+// NOLINTEND(bugprone-macro-parentheses)
 
 // PX_CHECK(store.put(...)): returns the Error, else goes on.
 #define PX_CHECK(expression)                                                               \

@@ -47,8 +47,9 @@ class Watch {
 class Store {
  public:
   // Limits of every backend; beyond them put() fails with Errc::limit.
-  static constexpr std::size_t max_key = 1024;                // bytes
-  static constexpr std::size_t max_record = 4 * 1024 * 1024;  // bytes, fields and values together
+  static constexpr std::size_t max_key = 1024;  // bytes
+  // Bytes, fields and values together.
+  static constexpr std::size_t max_record = std::size_t{4} << 20;
 
   virtual ~Store() = default;
 

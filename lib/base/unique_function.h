@@ -33,8 +33,7 @@ class UniqueFunction<R(Args...)> {
   };
   template <class F>
   struct Held final : Callable {
-    template <class G>
-    explicit Held(G&& callable) : function(std::forward<G>(callable)) {}
+    explicit Held(F callable) : function(std::move(callable)) {}
     R call(Args... args) override { return function(std::forward<Args>(args)...); }
     F function;
   };

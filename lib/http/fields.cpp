@@ -47,13 +47,13 @@ static_assert(names[static_cast<std::size_t>(FieldId::upgrade)] == "Upgrade");
 // A perfect hash over length, first and last character: one probe, one comparison.
 constexpr std::size_t slots = 128;
 
-constexpr std::size_t slot_of(std::string_view name, unsigned multiplier) noexcept {
+constexpr std::size_t slot_of(std::string_view name, std::size_t multiplier) noexcept {
   const auto letter = [](char c) { return static_cast<unsigned char>(c) | 0x20U; };
   return ((letter(name.front()) * multiplier + letter(name.back())) * multiplier + name.size()) %
          slots;
 }
 
-constexpr bool separates(unsigned multiplier) noexcept {
+constexpr bool separates(std::size_t multiplier) noexcept {
   std::array<bool, slots> taken{};
   for (std::size_t i = 1; i < names.size(); ++i) {
     bool& slot = taken[slot_of(names[i], multiplier)];
@@ -63,12 +63,12 @@ constexpr bool separates(unsigned multiplier) noexcept {
   return true;
 }
 
-constexpr unsigned find_multiplier() noexcept {
-  unsigned multiplier = 1;
+constexpr std::size_t find_multiplier() noexcept {
+  std::size_t multiplier = 1;
   while (!separates(multiplier)) ++multiplier;
   return multiplier;
 }
-constexpr unsigned multiplier = find_multiplier();
+constexpr std::size_t multiplier = find_multiplier();
 
 constexpr auto table = [] {
   std::array<FieldId, slots> ids{};

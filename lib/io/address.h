@@ -44,11 +44,13 @@ class Address {
   [[nodiscard]] Bits bits() const noexcept;
 
  private:
+  // NOLINTBEGIN(readability-identifier-naming): private, though clang-tidy 14 calls them public
   union {
     sockaddr any_;
     sockaddr_in v4_;
     sockaddr_in6 v6_;
   };
+  // NOLINTEND(readability-identifier-naming)
 };
 
 class Network {

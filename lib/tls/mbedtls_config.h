@@ -1,8 +1,8 @@
 // What mbedTLS is built with, on top of its default configuration (MBEDTLS_USER_CONFIG_FILE).
 //
-// TLS 1.2 and 1.3 only need what the defaults leave out for small devices: threads, growing buffers,
-// and PSA as the one provider of primitives, which accel/ replaces underneath. No sockets and no
-// timing module: bytes and clocks are the callers' (io/). Not here: anything decided per connection.
+// TLS 1.2 and 1.3 need what the defaults leave out for small devices: threads, growing buffers, and
+// PSA as the one provider of primitives, which accel/ replaces underneath. No sockets and no timing
+// module: bytes and clocks are the callers' (io/). Not here: what is decided per connection.
 #pragma once
 
 #define MBEDTLS_THREADING_C
