@@ -27,7 +27,9 @@ enum class Role : std::uint8_t { server, client };  // server: reads requests
 enum class After : std::uint8_t {
   keep,    // nothing
   finish,  // send FIN and go on receiving (a tunnel's half that ended)
-  close,   // close the connection; a server lingers, so that its last words are not lost
+  close,   // close the connection
+  linger,  // send FIN, and close once the peer has stopped sending: not all it sent was read, and a
+           // reset would destroy our last words (RFC 9112 §9.6)
 };
 
 // What one message may hold. Beyond: a reset with 431, 414 or 413 (server), 502 (client).
@@ -57,7 +59,8 @@ class Stream {
   virtual ~Stream() = default;
   // Server: a response head (1xx may come first, each with End::no). Client: the request head.
   // The codec writes Content-Length, Transfer-Encoding and Connection itself from head.framing.
-  // After a 101 (or its request, in the client role) the stream is a tunnel: bodies are raw bytes.
+  // A 101 begins a tunnel: although both messages have ended, on_body and send_body go on with raw
+  // bytes, and each direction ends once more.
   virtual Flow send_head(const Head& head, End end) = 0;
   virtual Flow send_body(Bytes part, End end) = 0;
   // Implies the end. Dropped where the framing has no place for them.
@@ -88,9 +91,11 @@ class Codec {
    public:
     // Server role: a request head is complete, or broken: on_head or on_reset follows at once.
     virtual StreamEvents& on_stream(Stream& opened_by_peer) = 0;
-    // output() became non-empty.
+    // output() became non-empty, or after_output() changed. On a later turn: write, call feed({}),
+    // act on after_output().
     virtual void on_output() = 0;
-    // The level of wanted input changed: false stops reading from the socket.
+    // The level of wanted input changed: false stops reading from the socket; true comes when kept
+    // input may go on, so feed({}) before reading again.
     virtual void on_receive(bool on) = 0;
 
    protected:
@@ -99,7 +104,8 @@ class Codec {
 
   virtual ~Codec() = default;
   // Input that comes while an exchange is going on is kept (Limits::pipeline); feed({}) goes on
-  // with it once the exchange has ended. After an error, input is ignored.
+  // with it once the exchange has ended. HTTP/1: one call begins at most one exchange; a call from
+  // within an event does nothing. After an error, input is ignored.
   virtual void feed(Bytes in) = 0;
   // The peer sends no more (FIN).
   virtual void end_of_input() = 0;
@@ -110,9 +116,14 @@ class Codec {
   virtual Chain& output() = 0;
   // The connection took bytes off output().
   virtual void written() = 0;
-  // No further streams: the current response says Connection: close (h1), GOAWAY (h2).
+  // Server role: ends a begun head as if it were malformed; `why` says what is answered.
+  virtual void refuse(const Reset& why) = 0;
+  // No further streams: the next response head says Connection: close (h1), GOAWAY (h2). What
+  // has been promised is kept: a response whose head has gone does not close the connection.
   virtual void drain() = 0;
-  // Another exchange may follow on this connection.
+  // Nothing read or written so far ends the connection after the current exchange.
+  [[nodiscard]] virtual bool persistent() const noexcept = 0;
+  // Another exchange may follow on this connection now.
   [[nodiscard]] virtual bool reusable() const noexcept = 0;
   // What the connection has to do once output() is empty.
   [[nodiscard]] virtual After after_output() const noexcept = 0;
