@@ -1,7 +1,7 @@
 // Small pure functions on text: ASCII case, trimming, integers without locale, HTTP dates.
 //
 // ASCII only: nothing here depends on a locale. Not here: host names (host.h), JSON (json.h).
-// Source: RFC 9110 §5.6 (tokens, dates). Thread: any.
+// Source: RFC 9110 §5.6 (tokens, dates), RFC 3629. Thread: any.
 #pragma once
 
 #include <cstddef>
@@ -63,9 +63,15 @@ constexpr bool has_member(std::string_view list, std::string_view member) noexce
 std::optional<std::uint64_t> parse_decimal(std::string_view text,
                                            std::uint64_t max = UINT64_MAX) noexcept;
 
+// How many bytes the UTF-8 character at the front of `text` takes, 1..4; 0 when it is none: cut
+// short, overlong, a surrogate or past U+10FFFF (RFC 3629 §4). Precondition: not empty.
+std::size_t utf8_length(std::string_view text) noexcept;
+
 // "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7).
 std::string http_date(std::time_t seconds);
 // "1994-11-06T08:49:37.123Z".
 std::string iso_date(std::int64_t milliseconds);
+// "06/Nov/1994:08:49:37 +0000", of the combined log format.
+std::string log_date(std::time_t seconds);
 
 }  // namespace proxycore::base

@@ -35,6 +35,7 @@ TEST_CASE("text: list members are trimmed, empty ones stay empty") {
 TEST_CASE("text: dates are those of RFC 9110 and ISO 8601") {
   CHECK(http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
   CHECK(iso_date(784111777123) == "1994-11-06T08:49:37.123Z");
+  CHECK(log_date(784111777) == "06/Nov/1994:08:49:37 +0000");
   CHECK(iso_date(-1) == "1969-12-31T23:59:59.999Z");
 }
 
@@ -44,4 +45,17 @@ TEST_CASE("text: tokens are RFC 9110 tchars") {
   CHECK_FALSE(is_token("a b"));
   CHECK_FALSE(is_token("a:"));
   CHECK_FALSE(is_token("\xc3\xbc"));
+}
+
+TEST_CASE("text: a UTF-8 character is measured, what is none is 0 (RFC 3629 §4)") {
+  CHECK(utf8_length("a") == 1);
+  CHECK(utf8_length("\xC3\xA9") == 2);
+  CHECK(utf8_length("\xE2\x82\xAC") == 3);
+  CHECK(utf8_length("\xF0\x9F\x98\x80") == 4);
+  CHECK(utf8_length("\xF4\x8F\xBF\xBF") == 4);
+  for (const std::string_view bad :
+       {"\x80", "\xC0\x80", "\xC1\xBF", "\xC3", "\xC3(", "\xE0\x9F\xBF", "\xE2\x82", "\xED\xA0\x80",
+        "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x98", "\xFF"}) {
+    CHECK(utf8_length(bad) == 0);
+  }
 }
