@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 CORES = os.cpu_count() or 1
-CLANG = {"CC": "clang-14", "CXX": "clang++-14"}
+# Debian 12's clang; what its clang-format and clang-tidy say is the rule, and other versions say otherwise.
+CLANG = "14" if shutil.which("clang-14") else "19"
 
 # Build folder: Meson's options and the compiler to use. PX_ASSERT is on in all but release.
 BUILDS = {
@@ -26,7 +28,8 @@ BUILDS = {
     "thread": (["-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=thread", "-Dwerror=true"], {}),
     "release": (["-Dbuildtype=release", "-Dwerror=true", "-Dtests=true"], {}),
     "clang": (["-Dbuildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
-               "-Dwerror=true", "-Dtests=false", "-Dfuzz=true"], CLANG),
+               "-Dwerror=true", "-Dtests=false", "-Dfuzz=true"],
+              {"CC": f"clang-{CLANG}", "CXX": f"clang++-{CLANG}"}),
 }
 # What runs in more than one thread, for ThreadSanitizer.
 THREADED = {"base", "io", "lookup", "origin", "proxy", "server", "store"}
@@ -222,7 +225,7 @@ def quick(word):
 def main():
     word = sys.argv[1] if len(sys.argv) > 1 else None
     if word is None:
-        total = run_steps(list(STEPS))
+        total = run_steps([name for name in STEPS if CLANG == "14" or name not in ("format", "tidy")])
     elif word in STEPS:
         total = run_steps([word])
     else:
