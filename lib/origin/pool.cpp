@@ -1,0 +1,90 @@
+#include "origin/pool.h"
+
+#include <fmt/format.h>
+
+namespace proxycore::origin {
+
+Pool::Pool(io::Loop& loop, const Config& config, io::Resolver::Query query, PoolCounters& counters)
+    : loop_(loop),
+      config_(config),
+      counters_(counters),
+      resolver_(loop, config.origins.resolve_ttl, config.origins.resolve_failure_ttl,
+                std::move(query)) {
+  limits_.header_count = config.limits.header_count;
+  limits_.header_size = config.limits.header_size;
+}
+
+Pool::~Pool() {
+  drain();
+  // What is still lent belongs to exchanges that are gone by now.
+  for (auto& [key, endpoint] : endpoints_) endpoint->connections.clear();
+  loop_.sweep();  // connections that died this turn still give their parsers back to us
+}
+
+Endpoint& Pool::endpoint(const Target& target) {
+  const auto at = endpoints_.find(Key{target.name, target.port});
+  if (at != endpoints_.end()) return *at->second;
+  if (endpoints_.size() >= max_unused_endpoints) forget_unused();
+  auto fresh = std::make_unique<Endpoint>();
+  fresh->target = target;
+  fresh->address = io::Address::parse(target.name, target.port);
+  Endpoint& made = *fresh;
+  endpoints_.emplace(Key{made.target.name, made.target.port}, std::move(fresh));
+  return made;
+}
+
+void Pool::forget_unused() {
+  std::erase_if(endpoints_, [&](const auto& item) {
+    const Endpoint& endpoint = *item.second;
+    return endpoint.connections.empty() && !endpoint.health.resting(loop_.now());
+  });
+}
+
+Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, Waiter& later) {
+  Choice choice;
+  choice.target = balancer_.pick(route, avoid, loop_.now(), [&](std::size_t at) -> const Health& {
+    return endpoint(route.targets[at]).health;
+  });
+  Endpoint& to = endpoint(route.targets[choice.target]);
+  if (!to.idle.empty()) {
+    choice.lease = Lease(to.idle.front());
+    return choice;
+  }
+  if (to.connections.size() >= config_.limits.origin_connections) {
+    choice.lease = Error{Errc::limit, "limits.origin_connections is reached for this target"};
+    return choice;
+  }
+  Connection& fresh = *to.connections.emplace_back(std::make_unique<Connection>(*this, to));
+  fresh.index_ = to.connections.size() - 1;
+  const Millis limit =
+      route.connect_timeout.count() > 0 ? route.connect_timeout : config_.timeouts.origin_connect;
+  if (auto failed = fresh.open(limit, later)) choice.lease = *std::move(failed);
+  return choice;
+}
+
+void Pool::failed(const Target& target) {
+  endpoint(target).health.failed(loop_.now(), config_.origins.failures,
+                                 config_.origins.cool_down.count());
+}
+
+// Takes it out of its endpoint; it dies when the current callback has unwound.
+void Pool::remove(Connection& connection) {
+  auto& all = connection.endpoint_.connections;
+  const std::size_t index = connection.index_;
+  std::unique_ptr<Connection> dead = std::move(all[index]);
+  if (index + 1 < all.size()) {
+    all[index] = std::move(all.back());
+    all[index]->index_ = index;
+  }
+  all.pop_back();
+  loop_.retire(std::move(dead));
+}
+
+void Pool::drain() {
+  draining_ = true;
+  for (auto& [key, endpoint] : endpoints_) {
+    while (!endpoint->idle.empty()) endpoint->idle.front().die();
+  }
+}
+
+}  // namespace proxycore::origin
