@@ -144,7 +144,16 @@ def thread():
 def release():
     if not build("release"):
         return Count(0, 1)
-    return Count(1, 0) + meson_test("release", "--no-suite", "tree")
+    return Count(1, 0) + meson_test("release", "--no-suite", "tree") + readme()
+
+
+def readme():
+    """The README's commands use build/release; so not among Meson's tests, which run in any folder."""
+    passed = run([sys.executable, "tests/package/readme_test.py"], "readme")
+    output = (BUILD / "readme.log").read_text()
+    count = counted({"stdout": output, "result": "OK" if passed else "FAIL"})
+    say(f"    readme: {count.passed} passed, {count.failed} failed")
+    return count
 
 
 def fuzz():
