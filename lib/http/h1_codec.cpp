@@ -3,10 +3,9 @@
 #include "base/text.h"
 #include "http/framing.h"
 #include "http/h1_parser.h"
+#include "http/h1_write.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,160 +21,6 @@ constexpr std::size_t line_slack = 64;
 
 // RFC 9112 §2.2: a server ignores at least one empty line before a request.
 constexpr std::uint8_t max_blank = 4 * 2;
-
-// Room for everything in a head that is neither start line nor `fields`.
-constexpr std::size_t framing_room = 256;
-
-// One piece of memory for a head; larger ones (rare) are put together apart.
-constexpr std::size_t reserve_up_to = 16 << 10;
-
-constexpr std::uint32_t bit(FieldId id) noexcept {
-  return std::uint32_t{1} << static_cast<unsigned>(id);
-}
-// Written by the codec itself, from what the head says (RFC 9112 §6, §9).
-constexpr std::uint32_t own_fields = bit(FieldId::connection) | bit(FieldId::content_length) |
-                                     bit(FieldId::keep_alive) | bit(FieldId::proxy_connection) |
-                                     bit(FieldId::transfer_encoding);
-
-std::string_view reason_of(std::uint16_t status) noexcept {
-  switch (status) {
-    case 100:
-      return "Continue";
-    case 101:
-      return "Switching Protocols";
-    case 103:
-      return "Early Hints";
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 202:
-      return "Accepted";
-    case 204:
-      return "No Content";
-    case 206:
-      return "Partial Content";
-    case 301:
-      return "Moved Permanently";
-    case 302:
-      return "Found";
-    case 303:
-      return "See Other";
-    case 304:
-      return "Not Modified";
-    case 307:
-      return "Temporary Redirect";
-    case 308:
-      return "Permanent Redirect";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 406:
-      return "Not Acceptable";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 410:
-      return "Gone";
-    case 411:
-      return "Length Required";
-    case 412:
-      return "Precondition Failed";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 415:
-      return "Unsupported Media Type";
-    case 416:
-      return "Range Not Satisfiable";
-    case 417:
-      return "Expectation Failed";
-    case 421:
-      return "Misdirected Request";
-    case 422:
-      return "Unprocessable Content";
-    case 425:
-      return "Too Early";
-    case 426:
-      return "Upgrade Required";
-    case 428:
-      return "Precondition Required";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return {};
-  }
-}
-
-// Writes into memory that is known to be large enough.
-class Writer {
- public:
-  explicit Writer(char* at) noexcept : at_(at) {}
-
-  Writer& text(std::string_view part) noexcept {
-    std::memcpy(at_, part.data(), part.size());
-    at_ += part.size();
-    return *this;
-  }
-  Writer& number(std::uint64_t value, int base = 10) noexcept {
-    at_ = std::to_chars(at_, at_ + 20, value, base).ptr;
-    return *this;
-  }
-  Writer& field(std::string_view name, std::string_view value) noexcept {
-    return text(name).text(": ").text(value).text("\r\n");
-  }
-  [[nodiscard]] char* at() const noexcept { return at_; }
-
- private:
-  char* at_;
-};
-
-// Framing::none of a response that could have content is a length of 0.
-std::uint64_t length_of(const Head& head) noexcept {
-  return head.framing == Framing::length ? head.content_length : 0;
-}
-
-std::size_t room_for(const Fields& fields) noexcept {
-  return fields.bytes() + fields.size() * (sizeof(": \r\n") - 1);
-}
-
-// The options that this message needs (RFC 9110 §7.6.1).
-void write_connection(Writer& out, const Head& head, bool persistent, bool http10) noexcept {
-  const bool upgrade = head.upgrade || head.status == 426;
-  const bool te = head.is_request() && head.fields.has(FieldId::te);
-  const std::string_view keep = !persistent && head.status != 101 ? "close"
-                                : http10 && persistent            ? "keep-alive"
-                                                                  : "";
-  if (keep.empty() && !upgrade && !te) return;
-  out.text("Connection: ").text(keep);
-  std::string_view comma = keep.empty() ? "" : ", ";
-  if (upgrade) out.text(std::exchange(comma, ", ")).text("upgrade");
-  if (te) out.text(comma).text("TE");
-  out.text("\r\n");
-}
 
 }  // namespace
 
@@ -204,6 +49,7 @@ H1Codec::~H1Codec() {
 // --- input
 
 void H1Codec::feed(Bytes in) {
+  if (in_ == In::ignore && !in.empty()) unread_ = true;
   if (feeding_ || in_ == In::ignore) return;
   feeding_ = true;
   ended_ = false;
@@ -211,7 +57,7 @@ void H1Codec::feed(Bytes in) {
     const std::size_t used = consume(in);
     if (used < in.size) kept_.append(in.from(used));
   } else {
-    kept_.append(in);
+    if (!in.empty()) kept_.append(in);
     while (!kept_.empty()) {
       const Bytes piece = kept_.front();
       const base::SlabRef hold(piece.slab);
@@ -272,6 +118,7 @@ std::size_t H1Codec::consume(Bytes in) {
         break;
       case In::done:
       case In::ignore:
+        unread_ = true;
         return in.size;
     }
   }
@@ -358,6 +205,7 @@ void H1Codec::begin_exchange() {
     return;
   }
   persistent_ = framing::persistent(head);
+  last_ = !persistent_;
   upgrade_ = head.upgrade;
   open_ = true;
   out_ = Out::head;
@@ -526,62 +374,8 @@ Flow H1Codec::send_head(const Head& head, End end) {
 }
 
 void H1Codec::write_head(const Head& head, Framing wire) {
-  const bool request = head.is_request();
-  const std::string_view reason =
-      head.reason.empty() ? reason_of(head.status) : std::string_view{head.reason};
-  const std::size_t room = room_for(head.fields) + framing_room + head.method.size() +
-                           head.target.size() + head.authority.size() + reason.size();
   const bool was_empty = output_.empty();
-  std::string apart;
-  if (room > reserve_up_to) apart.resize(room);
-  char* const begin = apart.empty() ? output_.reserve(room) : apart.data();
-  Writer out(begin);
-
-  if (request) {
-    out.text(head.method).text(" ").text(head.target).text(" HTTP/1.1\r\n");
-    out.field("Host", head.authority);
-  } else {
-    out.text("HTTP/1.1 ").number(head.status).text(" ").text(reason).text("\r\n");
-  }
-  std::uint32_t skipped = own_fields;
-  if (request) skipped |= bit(FieldId::host);
-  if (!head.upgrade && head.status != 426) skipped |= bit(FieldId::upgrade);
-  for (const Fields::Field field : head.fields) {
-    if ((bit(field.id) & skipped) == 0) out.field(field.name, field.value);
-  }
-
-  if (!head.informational()) {
-    switch (wire) {
-      case Framing::length:
-        out.text("Content-Length: ").number(length_of(head)).text("\r\n");
-        break;
-      case Framing::chunked:
-        out.text("Transfer-Encoding: chunked\r\n");
-        break;
-      case Framing::until_close:
-        break;
-      case Framing::none:
-        // What GET would have, in the answer to HEAD and in a 304; and that a method which
-        // usually has content has none (RFC 9110 §8.6).
-        if (head.framing == Framing::length && head.status != 204) {
-          out.text("Content-Length: ").number(head.content_length).text("\r\n");
-        } else if (head.method == "POST" || head.method == "PUT" || head.method == "PATCH") {
-          out.text("Content-Length: 0\r\n");
-        }
-        break;
-    }
-  }
-  if (!head.informational() || head.status == 101) {
-    write_connection(out, head, persistent_, http10_);
-  }
-  out.text("\r\n");
-
-  const auto size = static_cast<std::size_t>(out.at() - begin);
-  if (apart.empty()) {
-    output_.commit(size);
-  } else {
-    output_.copy(begin, size);
-  }
+  append_head(output_, head, {wire, persistent_, http10_});
   if (was_empty) peer_.on_output();
 }
 
@@ -612,22 +406,14 @@ Flow H1Codec::send_body(Bytes part, End end) {
         return Flow::ok;
       }
       out_left_ -= part.size;
-      output_.append(part);
+      if (!part.empty()) output_.append(part);
       break;
     case Out::until_close:
     case Out::tunnel:
-      output_.append(part);
+      if (!part.empty()) output_.append(part);
       break;
     case Out::chunked:
-      if (part.empty()) break;
-      {
-        Writer out(output_.reserve(24));
-        char* const begin = out.at();
-        out.number(part.size, 16).text("\r\n");
-        output_.commit(static_cast<std::size_t>(out.at() - begin));
-      }
-      output_.append(part);
-      output_.append("\r\n");
+      append_chunk(output_, part);
       break;
     case Out::nothing:
       break;
@@ -647,14 +433,7 @@ void H1Codec::send_trailers(const Fields& trailers) {
     return;
   }
   const bool was_empty = output_.empty();
-  output_.append("0\r\n");
-  for (const Fields::Field field : trailers) {
-    output_.append(field.name);
-    output_.append(": ");
-    output_.append(field.value);
-    output_.append("\r\n");
-  }
-  output_.append("\r\n");
+  append_last_chunk(output_, trailers);
   out_ = Out::done;
   if (was_empty) peer_.on_output();
   settle();
@@ -666,7 +445,7 @@ void H1Codec::finish_output() {
     return;
   }
   if (out_ == Out::chunked) {
-    output_.append("0\r\n\r\n");
+    append_last_chunk(output_);
   } else if (out_ == Out::tunnel) {
     peer_.on_output();  // after_output() changes
   }
@@ -735,10 +514,14 @@ void H1Codec::abort(const Reset& why) {
 }
 
 void H1Codec::refuse(const Reset& why) {
-  if (in_ == In::line || in_ == In::fields) fail(why);
+  if (in_ != In::line && in_ != In::fields) return;
+  fail(why);
+  drop_input();
 }
 
-void H1Codec::drain() { draining_ = true; }
+void H1Codec::drain() {
+  draining_ = true;
+}
 
 // Ends the exchange once both messages are complete.
 void H1Codec::settle() {
@@ -792,7 +575,8 @@ void H1Codec::shut() {
 }
 
 void H1Codec::close_off() noexcept {
-  unread_ = unread_ || !kept_.empty() || (open_ && in_ != In::done);
+  // While input is being read, what is left of it decides.
+  unread_ = unread_ || (!feeding_ && !kept_.empty()) || (open_ && in_ != In::done);
   open_ = false;
   events_ = nullptr;
   in_ = In::ignore;
@@ -822,9 +606,13 @@ bool H1Codec::idle() const noexcept {
 }
 
 After H1Codec::after_output() const noexcept {
-  if (closing_) return unread_ && !eof_ ? After::linger : After::close;
+  if (closing_) {
+    // A client that has not said that this was its last request may be sending the next one.
+    const bool may_send = role_ == Role::server && (unread_ || !last_) && !eof_;
+    return may_send ? After::linger : After::close;
+  }
   // One half of a tunnel has ended.
-  if (out_ == Out::done && open_ && in_ == In::tunnel) return After::finish;
+  if (out_ == Out::done && in_ == In::tunnel) return After::finish;
   return After::keep;
 }
 

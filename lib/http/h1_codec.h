@@ -130,10 +130,11 @@ class H1Codec final : public Codec, private Stream {
   bool persistent_ : 1 = true;
   bool draining_ : 1 = false;
   bool closing_ : 1 = false;
-  bool unread_ : 1 = false;    // closing before all input was read
+  bool unread_ : 1 = false;    // not all input will be read
   bool paused_ : 1 = false;    // by the stream's receive()
   bool receiving_ : 1 = true;  // what the peer was told
   bool was_full_ : 1 = false;  // on_sendable is due
+  bool last_ : 1 = false;      // the client has said that it sends no further request
   bool eof_ : 1 = false;
   bool feeding_ : 1 = false;
   bool ended_ : 1 = false;    // an exchange ended in this feed(): the next one waits for another

@@ -132,7 +132,7 @@ H1Parser::Step H1Parser::run(Bytes& in) {
     const char* end = outcome == HPE_OK ? in.data + size : llhttp_get_error_pos(&machine_);
     const auto used = static_cast<std::size_t>(end - in.data);
     in = in.from(used);
-    if (outcome == HPE_USER) return Step::fault;
+    if (found_ == Step::fault) return Step::fault;
     if (outcome == HPE_PAUSED) {
       llhttp_resume(&machine_);
     } else if (outcome != HPE_OK) {
@@ -153,6 +153,7 @@ H1Parser::Step H1Parser::run(Bytes& in) {
 
 H1Parser::Step H1Parser::refuse(const Reset& why) noexcept {
   fault_ = why;
+  found_ = Step::fault;
   return Step::fault;
 }
 

@@ -130,7 +130,7 @@ class Run {
       log_.answer();
     }
     const std::string output = test::escape(log_.output());
-    static constexpr const char* afters[] = {"keep", "finish", "close"};
+    static constexpr const char* afters[] = {"keep", "finish", "close", "linger"};
     return {log_.lines() + afters[static_cast<int>(codec_.after_output())] + "\n", output};
   }
 
