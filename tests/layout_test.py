@@ -178,7 +178,8 @@ class Layout(unittest.TestCase):
             for path in sources(ROOT / folder, ".cpp"):
                 relative = str(path.relative_to(ROOT / folder))
                 nearer = path.parent / "meson.build"
-                if relative not in listed and not (nearer.is_file() and path.stem in nearer.read_text()):
+                name = path.stem.removesuffix("_fuzz")
+                if relative not in listed and not (nearer.is_file() and f"'{name}" in nearer.read_text()):
                     faults.append(f"{shown(path)}: not in {folder}/meson.build")
         self.none(faults)
 
