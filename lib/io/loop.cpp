@@ -12,6 +12,11 @@ namespace proxycore::io {
 namespace {
 constexpr std::size_t read_size = 64 << 10;
 constexpr std::size_t large_read_size = 256 << 10;
+
+// libuv reads its clock when it wakes up, before any callback.
+std::int64_t time_of(const void* loop) {
+  return static_cast<std::int64_t>(uv_now(static_cast<const uv_loop_t*>(loop)));
+}
 }  // namespace
 
 bool Inbox::post(base::UniqueFunction<void()> task) {
@@ -44,10 +49,9 @@ void Inbox::close() {
 struct Loop::Handles {
   Loop* loop;
   uv_prepare_t prepare;
-  uv_check_t check;
   uv_timer_t timer;
   uv_async_t async;
-  int open = 4;
+  int open = 3;
 
   static void on_close(uv_handle_t* handle) {
     auto* self = static_cast<Handles*>(handle->data);
@@ -55,7 +59,7 @@ struct Loop::Handles {
   }
 };
 
-Loop::Loop() : own_(std::make_unique<uv_loop_s>()), uv_(own_.get()) {
+Loop::Loop() : own_(std::make_unique<uv_loop_s>()), uv_(own_.get()), timers_(&time_of, uv_) {
   if (uv_loop_init(uv_) != 0) {
     // Only for want of memory or descriptors at start: nothing could run without a loop.
     std::fputs("proxycore: cannot create an event loop\n", stderr);
@@ -64,7 +68,7 @@ Loop::Loop() : own_(std::make_unique<uv_loop_s>()), uv_(own_.get()) {
   open();
 }
 
-Loop::Loop(uv_loop_s& host) : uv_(&host) {
+Loop::Loop(uv_loop_s& host) : uv_(&host), timers_(&time_of, uv_) {
   open();
 }
 
@@ -72,30 +76,25 @@ void Loop::open() {
   handles_ = new Handles;
   handles_->loop = this;
   uv_prepare_init(uv_, &handles_->prepare);
-  uv_check_init(uv_, &handles_->check);
   uv_timer_init(uv_, &handles_->timer);
   uv_async_init(uv_, &handles_->async, [](uv_async_t* handle) {
     auto* self = static_cast<Handles*>(handle->data)->loop;
     if (self == nullptr) return;
     for (auto& task : self->inbox_->take()) task();
   });
-  handles_->prepare.data = handles_->check.data = handles_->timer.data = handles_->async.data =
-      handles_;
+  handles_->prepare.data = handles_->timer.data = handles_->async.data = handles_;
   inbox_->open(handles_->async);
-  timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
-  timers_.advance(static_cast<std::int64_t>(uv_now(uv_)));
+  timers_.advance();
   // The last thing before waiting: whatever the turn's callbacks left to do.
   uv_prepare_start(&handles_->prepare, [](uv_prepare_t* handle) {
     if (auto* self = static_cast<Handles*>(handle->data)->loop) self->end_turn();
   });
-  uv_check_start(&handles_->check, [](uv_check_t* handle) {
-    auto* self = static_cast<Handles*>(handle->data)->loop;
-    if (self != nullptr) self->timers_.set_now(static_cast<std::int64_t>(uv_now(self->uv_)));
-  });
   // An application's loop ends when its own work does; ours by stop().
   uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->prepare));
-  uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->check));
-  if (!own_) uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->timer));
+  if (!own_) {
+    uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->timer));
+    uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->async));
+  }
 }
 
 Loop::~Loop() {
@@ -103,7 +102,6 @@ Loop::~Loop() {
   sweep();
   handles_->loop = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->prepare), &Handles::on_close);
-  uv_close(reinterpret_cast<uv_handle_t*>(&handles_->check), &Handles::on_close);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->timer), &Handles::on_close);
   uv_close(reinterpret_cast<uv_handle_t*>(&handles_->async), &Handles::on_close);
   if (own_) {
@@ -115,6 +113,7 @@ Loop::~Loop() {
 
 void Loop::run() {
   uv_run(uv_, UV_RUN_DEFAULT);
+  end_turn();  // libuv stops in the middle of one
 }
 
 void Loop::stop() {
@@ -131,7 +130,6 @@ void Loop::sweep() {
 }
 
 void Loop::end_turn() {
-  timers_.set_now(static_cast<std::int64_t>(uv_now(uv_)));
   while (!later_.empty() || !retired_.empty()) {
     while (!later_.empty()) later_.pop_front().on_later();
     sweep();
@@ -144,7 +142,7 @@ void Loop::plan_wake_up() {
   if (timers_.earliest_added() >= planned_) return;
   planned_ = timers_.earliest_added();
   timers_.forget_added();
-  const auto from = static_cast<std::int64_t>(uv_now(uv_));
+  const std::int64_t from = now();
   const auto span = static_cast<std::uint64_t>(planned_ > from ? planned_ - from : 0);
   uv_timer_start(
       &handles_->timer,
@@ -153,7 +151,7 @@ void Loop::plan_wake_up() {
         if (self == nullptr) return;
         self->planned_ = INT64_MAX;
         self->timers_.forget_added();
-        self->timers_.advance(static_cast<std::int64_t>(uv_now(self->uv_)));
+        self->timers_.advance();
         // What is still linked, wherever it was put; plan_wake_up() takes the earlier of both.
         if (const auto next = self->timers_.next()) {
           self->timers_.forget_added();

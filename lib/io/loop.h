@@ -31,7 +31,8 @@ class Retired {
 };
 
 // Something to do at the end of the turn: Loop::later(). Unlinks itself when destroyed.
-class Later : public base::ListNode<> {
+struct LaterTag;
+class Later : public base::ListNode<LaterTag> {
  public:
   virtual void on_later() = 0;
 
@@ -80,7 +81,7 @@ class Loop {
   // Runs once at the end of this turn, before retired objects die.
   void later(Later& work) noexcept { later_.push_back(work); }
 
-  // Milliseconds of a steady clock, read once per turn.
+  // Milliseconds of a steady clock, read when the loop wakes.
   [[nodiscard]] std::int64_t now() const noexcept { return timers_.now(); }
   // Nanoseconds of the same clock, read at most once per turn.
   [[nodiscard]] std::int64_t nanos() noexcept;
@@ -105,7 +106,7 @@ class Loop {
   base::SlabRef read_slabs_[2];
   Timers timers_;
   Handles* handles_ = nullptr;  // freed by their close callbacks
-  base::List<Later> later_;
+  base::List<Later, LaterTag> later_;
   std::vector<std::unique_ptr<Retired>> retired_;
   std::vector<std::unique_ptr<Retired>> spare_;  // empty; keeps its memory for retired_
   std::int64_t nanos_ = 0;

@@ -5,7 +5,7 @@
 namespace proxycore::io {
 
 void Timer::arm(Millis span) {
-  deadline_ = timers_.now_ + std::max<std::int64_t>(span.count(), 0);
+  deadline_ = timers_.now() + std::max<std::int64_t>(span.count(), 0);
   armed_ = true;
   // Linked in a slot that comes round early enough: it will be looked at then.
   if (linked() && slot_time_ <= deadline_) return;
@@ -22,9 +22,9 @@ void Timers::put(Timer& timer) {
   note_added(timer.slot_time_);
 }
 
-void Timers::advance(std::int64_t now) {
-  set_now(now);
-  const std::int64_t last = now_ / slot_span;
+void Timers::advance() {
+  const std::int64_t now = this->now();
+  const std::int64_t last = now / slot_span;
   std::int64_t slot = swept_ / slot_span + 1;
   // After a long sleep one lap visits every slot.
   slot = std::max(slot, last - static_cast<std::int64_t>(slot_count) + 1);
@@ -36,7 +36,7 @@ void Timers::advance(std::int64_t now) {
     while (!due.empty()) {
       Timer& timer = due.pop_front();
       if (!timer.armed_) continue;
-      if (timer.deadline_ > now_) {
+      if (timer.deadline_ > now) {
         put(timer);
         continue;
       }

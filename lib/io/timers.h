@@ -2,8 +2,8 @@
 //
 // Arming a timer again to a later time, which is what nearly every byte does to an idle time-out,
 // only stores the new deadline: the node stays in its slot and is moved when the slot comes round.
-// A timer fires between its deadline and one slot (32 ms) after it. The wheel knows no clock: Loop
-// drives it with one uv_timer, tests with their own time.
+// A timer fires between its deadline and one slot (32 ms) after it. Loop drives the wheel with one
+// uv_timer and libuv's clock, tests with their own time.
 // Thread: its loop's.
 #pragma once
 
@@ -46,12 +46,13 @@ class Timers {
   static constexpr std::int64_t slot_span = 32;  // milliseconds
   static constexpr std::size_t slot_count = 1024;
 
-  // Fires everything due at `now`, milliseconds; never goes back.
-  void advance(std::int64_t now);
-  [[nodiscard]] std::int64_t now() const noexcept { return now_; }
-  void set_now(std::int64_t now) noexcept {
-    if (now > now_) now_ = now;
-  }
+  // Reads `source`: milliseconds, never going back.
+  using Clock = std::int64_t (*)(const void* source);
+
+  Timers(Clock clock, const void* source) noexcept : clock_(clock), source_(source) {}
+  [[nodiscard]] std::int64_t now() const noexcept { return clock_(source_); }
+  // Fires everything that is due.
+  void advance();
   // When the next slot with a timer is due; nullopt: none is linked.
   [[nodiscard]] std::optional<std::int64_t> next() const noexcept;
   // The earliest slot time a timer was put at since forget_added(): Loop asks whether it has to
@@ -66,8 +67,9 @@ class Timers {
   friend class Timer;
   void put(Timer& timer);
 
+  Clock clock_;
+  const void* source_;
   std::array<base::List<Timer>, slot_count> slots_;
-  std::int64_t now_ = 0;
   std::int64_t swept_ = 0;  // slots up to this time have been visited
   std::int64_t earliest_added_ = INT64_MAX;
 };
