@@ -40,7 +40,7 @@ class Seen:
 
     def __init__(self, start, kind="whole"):
         self.start = start     # "200|404", "GET / HTTP/1.1"
-        self.kind = kind       # whole, partial (its end is missing), never whole (nothing, or partial), any
+        self.kind = kind       # whole, partial (its end is missing), partial|whole, never whole, any
         self.method = "GET"
         self.claims = []       # (what, name, text): field, regex, absent, body, trailer, ...
 
@@ -81,7 +81,7 @@ def _steps(lines, where, known):
 CLIENT_STEPS = ("split", "await client", "await origin", "await answered", "half-close", "close", "reset",
                 "each byte", "drip")
 ORIGIN_STEPS = ("split", "await", "await client", "await end", "tunnel", "close", "reset", "hang")
-ENDS = ("closed", "open", "closed or reset", "tunnel", "any")
+ENDS = ("closed", "open", "closed or reset", "any")
 
 
 def _claims(seen, lines, where):
@@ -174,8 +174,8 @@ def _take(case, where, line, below):
     elif line == "gets raw":
         case.gets_raw = unescape("".join(below), where)
     elif word == "gets":
-        seen = Seen(rest.removeprefix("partial "), "partial" if rest.startswith("partial ") else "whole")
-        seen.start = unescape(seen.start, where).decode("latin-1")
+        kind, line = re.fullmatch(r"(partial |partial\|whole )?(.*)", rest).groups()
+        seen = Seen(unescape(line, where).decode("latin-1"), (kind or "whole").strip())
         _claims(seen, below, where)
         case.gets = [*(case.gets or []), seen]
     elif word == "connections":
