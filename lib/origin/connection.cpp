@@ -135,7 +135,7 @@ void Connection::give_back() {
 // The exchange is over: keep the connection for the next one, or close it.
 void Connection::settle() {
   returned_ = false;
-  const bool keep = codec_.reusable() && codec_.output().empty() && !pool_.draining_ &&
+  const bool keep = codec_.reusable() && !pool_.draining_ &&
                     endpoint_.idle_count < pool_.config_.origins.idle_connections;
   if (!keep) {
     die();
@@ -187,7 +187,7 @@ void Connection::on_end() {
 }
 
 void Connection::on_writable() {
-  if (state_ != State::lent) return;
+  if (state_ == State::dead) return;
   in_event_ = true;
   codec_.written();
   in_event_ = false;
@@ -212,13 +212,11 @@ void Connection::on_closed(const Error& why) {
 }
 
 void Connection::on_later() {
-  if (state_ != State::lent) return;
-  if (resume_) {
+  if (resume_ && state_ == State::lent) {
     resume_ = false;
     on_bytes({});
-    if (state_ != State::lent) return;
   }
-  flush();
+  if (state_ != State::dead) flush();
 }
 
 void Connection::flush() {

@@ -88,7 +88,7 @@ class Connection final : public io::Retired,
   std::size_t next_address_ = 0;
   std::vector<io::Address> addresses_;
   base::List<origin::Waiter> waiter_;  // at most one: who we connect for
-  io::Timer timer_;            // connecting: the limit of this attempt; idle: of keeping it
+  io::Timer timer_;                    // connecting: the limit of this attempt; idle: of keeping it
   Millis connect_limit_{0};
   http::H1Codec codec_;
   std::unique_ptr<io::Transport>

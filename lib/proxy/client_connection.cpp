@@ -1,0 +1,217 @@
+#include "proxy/client_connection.h"
+
+#include "proxy/exchange.h"
+#include "proxy/worker.h"
+
+#include <utility>
+
+namespace proxycore::proxy {
+
+namespace {
+// A client that was answered before it had sent everything gets this much time and room to notice,
+// so that a reset does not destroy our last words (RFC 9112 §9.6).
+constexpr Millis linger_limit{2'000};
+constexpr std::uint64_t linger_bytes = 1 << 20;
+// While draining, how long an idle connection is kept for a request already on its way.
+constexpr Millis drain_grace{1'000};
+}  // namespace
+
+ClientConnection::ClientConnection(Worker& worker, std::unique_ptr<io::Transport> transport,
+                                   const io::Address& peer, bool is_unix, bool surplus,
+                                   Handler* handler)
+    : worker_(worker),
+      codec_(http::Role::server, worker.http_limits(), worker.loop().slabs(), worker.parsers(),
+             *this),
+      transport_(std::move(transport)),
+      timer_(worker.loop().timers(), *this, [](ClientConnection& self) { self.on_timeout(); }),
+      info_{is_unix ? "unix" : peer.ip(), worker.trust().trusts(peer), false},
+      peer_(peer),
+      handler_(handler),
+      surplus_(surplus) {
+  worker_.counters().connections_open.add(1);
+  // A client that connects and sends nothing has as long as one that starts a head.
+  timer_.arm(worker_.config().timeouts.client_header);
+  if (worker_.draining()) drain();
+  if (surplus_) codec_.drain();
+  transport_->start(*this);
+}
+
+ClientConnection::~ClientConnection() {
+  worker_.counters().connections_open.add(-1);
+  worker_.connection_closed(peer_);
+}
+
+http::StreamEvents& ClientConnection::on_stream(http::Stream& opened_by_peer) {
+  const std::uint32_t most = worker_.config().limits.requests_per_connection;
+  if (++requests_ == most) codec_.drain();
+  Exchange& exchange = worker_.take_exchange();
+  exchanges_.push_back(exchange);
+  return exchange.begin(*this, opened_by_peer);
+}
+
+void ClientConnection::exchange_ended(Exchange& exchange) {
+  static_cast<base::ListNode<ExchangeTag>&>(exchange).unlink();
+  worker_.give_back(exchange);
+  if (closed_) return;
+  resume_ = true;
+  worker_.loop().later(*this);
+}
+
+void ClientConnection::on_output() {
+  worker_.loop().later(*this);
+}
+
+void ClientConnection::on_receive(bool on) {
+  transport_->receive(on);
+  if (on) {
+    resume_ = true;
+    worker_.loop().later(*this);
+  }
+}
+
+void ClientConnection::on_bytes(base::Bytes in) {
+  if (closed_) return;
+  if (phase_ == Phase::linger) {
+    lingered_ += in.size;
+    if (lingered_ > linger_bytes) close();
+    return;
+  }
+  codec_.feed(in);
+  update();
+}
+
+void ClientConnection::on_end() {
+  if (closed_) return;
+  ended_ = true;
+  if (phase_ == Phase::linger) {
+    close();
+    return;
+  }
+  codec_.end_of_input();
+  // Half-closed clients get their answer; without a request there is none to wait for.
+  if (exchanges_.empty() && codec_.output().empty()) {
+    close();
+    return;
+  }
+  update();
+}
+
+void ClientConnection::on_writable() {
+  if (closed_) return;
+  resume_ = true;  // input that waited for room in the output
+  worker_.loop().later(*this);
+  phase_ = Phase::exchange;  // progress: the limit for a client that takes nothing starts anew
+}
+
+void ClientConnection::on_closed(const Error& /*why*/) {
+  if (closed_) return;
+  codec_.abort({Errc::closed, 0, "the client went away"});
+  close();
+}
+
+// The end of a turn in which something was written, or may be read on.
+void ClientConnection::on_later() {
+  // A client that pipelines and does not read waits for its own backlog.
+  while (resume_ && !closed_ && codec_.output().size() < worker_.http_limits().high_water) {
+    resume_ = false;
+    codec_.feed({});
+  }
+  if (closed_) return;
+  flush();
+  if (!closed_) update();
+}
+
+void ClientConnection::flush() {
+  if (!codec_.output().empty()) {
+    transport_->write(codec_.output());
+    codec_.written();
+  }
+  if (!codec_.output().empty()) return;
+  switch (codec_.after_output()) {
+    case http::After::keep:
+      if (ended_ && exchanges_.empty()) close();
+      return;
+    case http::After::finish:
+      if (!finished_) transport_->finish();
+      finished_ = true;
+      return;
+    case http::After::close:
+      close();
+      return;
+    case http::After::linger:
+      if (!finished_) transport_->finish();
+      finished_ = true;
+      enter(Phase::linger);
+      transport_->receive(true);
+      return;
+  }
+}
+
+// Which time-out applies now.
+void ClientConnection::update() {
+  if (closed_ || phase_ == Phase::linger) return;
+  if (!codec_.output().empty()) {
+    enter(Phase::blocked);
+  } else if (!exchanges_.empty()) {
+    enter(Phase::exchange);
+  } else if (codec_.idle()) {
+    enter(Phase::idle);
+  } else {
+    enter(Phase::head);
+  }
+}
+
+void ClientConnection::enter(Phase next) {
+  if (phase_ == next) return;
+  phase_ = next;
+  const Config::Timeouts& limits = worker_.config().timeouts;
+  switch (next) {
+    case Phase::idle:
+      timer_.arm(draining_ ? drain_grace : limits.client_idle);
+      return;
+    case Phase::head:
+      timer_.arm(limits.client_header);
+      return;
+    case Phase::exchange:
+      timer_.cancel();
+      return;
+    case Phase::blocked:
+      timer_.arm(limits.client_write);
+      return;
+    case Phase::linger:
+      timer_.arm(linger_limit);
+      return;
+  }
+}
+
+void ClientConnection::on_timeout() {
+  if (phase_ == Phase::head && !codec_.idle()) {
+    // Some of a head came: it is told what was wrong before it is closed.
+    worker_.counters().client_timeouts.add();
+    codec_.refuse({Errc::timeout, 408, "the request's head did not arrive in time"});
+    worker_.loop().later(*this);
+    return;
+  }
+  if (phase_ == Phase::blocked) {
+    worker_.counters().client_timeouts.add();
+    codec_.abort({Errc::timeout, 0, "the client took no bytes in time"});
+  }
+  close();
+}
+
+void ClientConnection::drain() {
+  draining_ = true;
+  codec_.drain();
+  if (phase_ == Phase::idle || (phase_ == Phase::head && codec_.idle())) timer_.arm(drain_grace);
+}
+
+void ClientConnection::close() {
+  if (closed_) return;
+  closed_ = true;
+  if (!exchanges_.empty()) codec_.abort({Errc::closed, 0, "the connection was closed"});
+  timer_.cancel();
+  io::Later::unlink();
+  worker_.remove(*this);
+}
+
+}  // namespace proxycore::proxy

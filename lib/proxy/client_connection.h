@@ -1,0 +1,94 @@
+// ClientConnection: one client: Transport + Codec in the server role, and its exchanges.
+//
+// Its one timer guards what the connection as a whole waits for: a request (idle), the rest of a
+// head, a client that takes no bytes, the end of a lingering close. What an exchange waits for is
+// the exchange's own matter.
+// Owned by its worker. Thread: its worker's.
+#pragma once
+
+#include "base/list.h"
+#include "http/h1_codec.h"
+#include "io/address.h"
+#include "io/loop.h"
+#include "io/timers.h"
+#include "io/transport.h"
+#include "proxy/rewrite.h"
+#include <proxycore/handler.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace proxycore::proxy {
+
+class Exchange;
+struct ConnectionTag;
+struct ExchangeTag;
+class Worker;
+
+class ClientConnection final : public io::Retired,
+                               public base::ListNode<ConnectionTag>,
+                               io::Transport::Owner,
+                               io::Later,
+                               http::Codec::Peer {
+ public:
+  // `handler` answers everything on this connection itself, if given (the admin listener).
+  // A `surplus` one is over a limit: it is told so and closed.
+  ClientConnection(Worker& worker, std::unique_ptr<io::Transport> transport,
+                   const io::Address& peer, bool is_unix, bool surplus, Handler* handler);
+  ~ClientConnection() override;
+
+  [[nodiscard]] const ClientInfo& info() const noexcept { return info_; }
+  [[nodiscard]] bool surplus() const noexcept { return surplus_; }
+  [[nodiscard]] Handler* handler() const noexcept { return handler_; }
+
+  // For exchanges.
+  void close_after_response() { codec_.drain(); }
+  void exchange_ended(Exchange& exchange);
+
+  // No new request is to be expected; one that comes soon is still answered.
+  void drain();
+  // At once.
+  void close();
+
+ private:
+  enum class Phase : std::uint8_t { idle, head, exchange, blocked, linger };
+
+  // io::Transport::Owner
+  void on_bytes(base::Bytes in) override;
+  void on_end() override;
+  void on_writable() override;
+  void on_closed(const Error& why) override;
+  // io::Later
+  void on_later() override;
+  // http::Codec::Peer
+  http::StreamEvents& on_stream(http::Stream& opened_by_peer) override;
+  void on_output() override;
+  void on_receive(bool on) override;
+
+  void flush();
+  void update();
+  void enter(Phase next);
+  void on_timeout();
+
+  Worker& worker_;
+  http::H1Codec codec_;
+  std::unique_ptr<io::Transport>
+      transport_;  // dies before the codec whose output it may be writing
+  io::Timer timer_;
+  ClientInfo info_;
+  io::Address peer_;
+  Handler* handler_;
+  base::List<Exchange, ExchangeTag> exchanges_;
+  Phase phase_ = Phase::head;
+  bool surplus_;
+  bool resume_ = false;  // the codec may go on with input it kept
+  bool draining_ = false;
+  bool ended_ = false;     // the client sends no more
+  bool finished_ = false;  // we sent FIN
+  bool closed_ = false;    // on its way out
+  std::uint32_t requests_ = 0;
+  std::uint64_t lingered_ = 0;  // bytes
+};
+
+}  // namespace proxycore::proxy

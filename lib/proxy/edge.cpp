@@ -1,0 +1,91 @@
+#include "proxy/edge.h"
+
+#include "base/text.h"
+
+#include <fmt/format.h>
+
+namespace proxycore::proxy::edge {
+
+namespace {
+
+struct Page {
+  std::uint16_t status;
+  std::string_view reason;
+  std::string_view detail;  // for the person in front of the browser
+};
+
+constexpr Page pages[] = {
+    {400, "Bad Request", "The request is malformed."},
+    {404, "Not Found", "No such host is served here."},
+    {405, "Method Not Allowed", "The method is not allowed here."},
+    {408, "Request Timeout", "The request did not arrive in time."},
+    {413, "Content Too Large", "The request's content is larger than is accepted here."},
+    {414, "URI Too Long", "The request's target is longer than is accepted here."},
+    {421, "Misdirected Request", "This connection does not serve the requested host."},
+    {431, "Request Header Fields Too Large", "The request's header is larger than is accepted."},
+    {500, "Internal Server Error", "The request could not be answered."},
+    {501, "Not Implemented", "The request asks for something that is not supported here."},
+    {502, "Bad Gateway", "The server behind this host gave no usable response."},
+    {503, "Service Unavailable", "The service is busy; please try again later."},
+    {504, "Gateway Timeout", "The server behind this host did not respond in time."},
+    {505, "HTTP Version Not Supported", "The request's HTTP version is not supported."},
+    {508, "Loop Detected", "The request has passed this proxy too many times."},
+};
+
+const Page* page_of(std::uint16_t status) noexcept {
+  for (const Page& page : pages) {
+    if (page.status == status) return &page;
+  }
+  return nullptr;
+}
+
+bool wants_json(const http::Head& request) {
+  const auto accept = request.fields.find(http::FieldId::accept);
+  if (!accept) return false;
+  const std::size_t json = accept->find("json");
+  return json != std::string_view::npos && json < accept->find("text/html");
+}
+
+}  // namespace
+
+std::string_view reason(std::uint16_t status) noexcept {
+  const Page* page = page_of(status);
+  return page == nullptr ? std::string_view{} : page->reason;
+}
+
+void error(const http::Head& request, std::uint16_t status, std::string_view id,
+           std::string_view date, http::Head& head, std::string& body) {
+  const Page* page = page_of(status);
+  const std::string_view title = page == nullptr ? "Error" : page->reason;
+  const std::string_view detail = page == nullptr ? "" : page->detail;
+  head.clear();
+  head.status = status;
+  head.reason = title;
+  body.clear();
+  // `id` is ours or was checked to be a token: nothing in it needs escaping.
+  if (wants_json(request)) {
+    head.fields.add(http::FieldId::content_type, "application/problem+json");
+    fmt::format_to(std::back_inserter(body),
+                   R"({{"title":"{}","status":{},"detail":"{}","request_id":"{}"}})"
+                   "\n",
+                   title, status, detail, id);
+  } else {
+    head.fields.add(http::FieldId::content_type, "text/html; charset=utf-8");
+    fmt::format_to(std::back_inserter(body),
+                   "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                   "<title>{0} {1}</title></head>\n"
+                   "<body><h1>{0} {1}</h1>\n<p>{2}</p>\n<p>Request id: <code>{3}</code></p>"
+                   "</body></html>\n",
+                   status, title, detail, id);
+  }
+  head.fields.add(http::FieldId::date, date);
+  head.fields.add("Cache-Control", "no-store");
+  head.fields.add(http::FieldId::x_request_id, id);
+  if (status == 405) head.fields.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  if (status == 503) head.fields.add("Retry-After", "1");
+  head.framing = http::Framing::length;
+  head.content_length = body.size();
+  if (request.method == "HEAD") body.clear();
+}
+
+}  // namespace proxycore::proxy::edge

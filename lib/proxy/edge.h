@@ -1,0 +1,23 @@
+// edge: the replies made here instead of by an origin. Small pages, or JSON by Accept.
+//
+// They name the request's id and never an address of ours or of a target.
+// Source: RFC 9110 §15, RFC 9457. Thread: any.
+#pragma once
+
+#include "http/head.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace proxycore::proxy::edge {
+
+// The standard phrase of a status: "Not Found"; "" if it has none.
+std::string_view reason(std::uint16_t status) noexcept;
+
+// Fills `head` and `body` with the error reply to `request`; the body is left empty for HEAD, and
+// the head tells the length it would have had.
+void error(const http::Head& request, std::uint16_t status, std::string_view id,
+           std::string_view date, http::Head& head, std::string& body);
+
+}  // namespace proxycore::proxy::edge

@@ -1,0 +1,214 @@
+#include "proxy/rewrite.h"
+
+#include "base/text.h"
+
+#include <array>
+
+namespace proxycore::proxy {
+
+using http::FieldId;
+using http::Fields;
+
+bool Trust::trusts(const io::Address& peer) const noexcept {
+  if (peer.unspecified()) return unix_peers;
+  for (const io::Network& network : networks) {
+    if (network.contains(peer)) return true;
+  }
+  return false;
+}
+
+namespace {
+
+// Removes what the Connection field names, and the fields that are hop-by-hop by definition.
+void remove_hop_by_hop(http::Head& head) {
+  Fields& fields = head.fields;
+  if (fields.has(FieldId::connection)) {
+    // The members are views into the arena, which removal leaves as it is.
+    for (const Fields::Field field : fields) {
+      if (field.id != FieldId::connection) continue;
+      std::string_view rest = field.value;
+      while (!rest.empty()) {
+        const std::string_view member = base::next_member(rest);
+        if (member.empty()) continue;
+        const FieldId id = http::field_id(member);
+        // Nobody may talk us out of the fields that delimit or route the message.
+        if (id == FieldId::host || id == FieldId::content_length ||
+            id == FieldId::transfer_encoding || id == FieldId::upgrade || id == FieldId::te ||
+            id == FieldId::connection) {
+          continue;
+        }
+        if (id == FieldId::other) {
+          fields.remove(member);
+        } else {
+          fields.remove(id);
+        }
+      }
+    }
+    fields.remove(FieldId::connection);
+  }
+  fields.remove(FieldId::keep_alive);
+  fields.remove(FieldId::proxy_connection);
+  fields.remove(FieldId::transfer_encoding);
+  // Whether trailers are understood is for this hop, and ours passes them on (RFC 9110 §10.1.4).
+  if (const auto te = fields.find(FieldId::te)) {
+    const bool trailers = base::has_member(*te, "trailers");
+    fields.remove(FieldId::te);
+    if (trailers) fields.add(FieldId::te, "trailers");
+  }
+  if (!head.upgrade && head.status != 426) fields.remove(FieldId::upgrade);
+}
+
+// One string from several fields of a name, for appending to it.
+void join(const Fields& fields, FieldId id, std::string& into) {
+  for (const Fields::Field field : fields) {
+    if (field.id != id) continue;
+    if (!into.empty()) into.append(", ");
+    into.append(field.value);
+  }
+}
+
+void append_to(Fields& fields, FieldId id, std::string_view value) {
+  if (!fields.has(id)) {
+    fields.add(id, value);
+    return;
+  }
+  std::string joined;
+  join(fields, id, joined);
+  joined.append(", ").append(value);
+  fields.set(id, joined);
+}
+
+// Fixed room for a short value that is put together without touching the heap.
+class Short {
+ public:
+  Short& add(std::string_view text) {
+    if (spilled_.empty() && used_ + text.size() <= room_.size()) {
+      text.copy(room_.data() + used_, text.size());
+      used_ += text.size();
+    } else {
+      if (spilled_.empty()) spilled_.assign(room_.data(), used_);
+      spilled_.append(text);
+    }
+    return *this;
+  }
+  [[nodiscard]] std::string_view text() const {
+    return spilled_.empty() ? std::string_view{room_.data(), used_} : std::string_view{spilled_};
+  }
+
+ private:
+  std::array<char, 512> room_;
+  std::size_t used_ = 0;
+  std::string spilled_;
+};
+
+bool is_token_or_empty(std::string_view text) {
+  return text.empty() || base::is_token(text);
+}
+
+// `for=192.0.2.1;host=a.example;proto=http` (RFC 7239 §4, §6).
+void forwarded(Short& out, std::string_view peer, std::string_view host, std::string_view scheme) {
+  out.add("for=");
+  if (peer == "unix") {
+    out.add("unknown");
+  } else if (peer.find(':') != std::string_view::npos) {
+    out.add("\"[").add(peer).add("]\"");
+  } else {
+    out.add(peer);
+  }
+  if (is_token_or_empty(host)) {
+    if (!host.empty()) out.add(";host=").add(host);
+  } else {
+    out.add(";host=\"").add(host).add("\"");
+  }
+  out.add(";proto=").add(scheme);
+}
+
+// An element of X-Forwarded-For without port and brackets.
+std::string_view bare_address(std::string_view element) {
+  element = base::trim(element);
+  if (!element.empty() && element.front() == '[') {
+    return element.substr(1, element.find(']') == std::string_view::npos ? std::string_view::npos
+                                                                         : element.find(']') - 1);
+  }
+  const std::size_t colon = element.find(':');
+  const bool one_colon =
+      colon != std::string_view::npos && element.find(':', colon + 1) == std::string_view::npos;
+  return one_colon ? element.substr(0, colon) : element;
+}
+
+}  // namespace
+
+std::string_view rewrite::client_address(const http::Head& head, const ClientInfo& client,
+                                         const Trust& trust) {
+  if (!client.trusted) return client.peer;
+  // The last field is the one nearest to us; within it, the last member.
+  std::string_view address;
+  std::string_view last_list;
+  for (const Fields::Field field : head.fields) {
+    if (field.id == FieldId::x_forwarded_for) last_list = field.value;
+  }
+  while (!last_list.empty()) {
+    const std::size_t comma = last_list.rfind(',');
+    const std::string_view element =
+        bare_address(comma == std::string_view::npos ? last_list : last_list.substr(comma + 1));
+    last_list = comma == std::string_view::npos ? std::string_view{} : last_list.substr(0, comma);
+    const auto parsed = io::Address::parse(element, 0);
+    if (!parsed) break;
+    address = element;
+    if (!trust.trusts(*parsed)) break;
+  }
+  if (!address.empty()) return address;
+  if (const auto real = head.fields.find(FieldId::x_real_ip)) {
+    const std::string_view element = bare_address(*real);
+    if (io::Address::parse(element, 0)) return element;
+  }
+  return client.peer;
+}
+
+void rewrite::request(http::Head& head, const ClientInfo& client, std::string_view address,
+                      std::string_view via, std::string_view id) {
+  Fields& fields = head.fields;
+  // `address` may be a view into a field that is about to be replaced.
+  Short real;
+  real.add(address);
+  remove_hop_by_hop(head);
+  const std::string_view scheme = client.tls ? "https" : "http";
+  Short element;
+  forwarded(element, client.peer, head.authority, scheme);
+  if (client.trusted) {
+    append_to(fields, FieldId::x_forwarded_for, client.peer);
+    append_to(fields, FieldId::forwarded, element.text());
+    if (!fields.has(FieldId::x_forwarded_proto)) fields.add(FieldId::x_forwarded_proto, scheme);
+    if (!fields.has(FieldId::x_forwarded_host)) {
+      fields.add(FieldId::x_forwarded_host, head.authority);
+    }
+  } else {
+    fields.set(FieldId::x_forwarded_for, client.peer);
+    fields.set(FieldId::forwarded, element.text());
+    fields.set(FieldId::x_forwarded_proto, scheme);
+    fields.set(FieldId::x_forwarded_host, head.authority);
+  }
+  fields.set(FieldId::x_real_ip, real.text());
+  fields.set(FieldId::x_request_id, id);
+  Short hop;
+  hop.add(head.version == http::Version::http10   ? "1.0 "
+          : head.version == http::Version::http11 ? "1.1 "
+                                                  : "2 ")
+      .add(via);
+  append_to(fields, FieldId::via, hop.text());
+  // An HTTP/1.0 client cannot have meant it (RFC 9110 §10.1.1).
+  if (head.version == http::Version::http10) fields.remove(FieldId::expect);
+}
+
+void rewrite::point_at(http::Head& head, const Route& route, const Target& target) {
+  if (!route.pass_host) head.authority = target.text();
+}
+
+void rewrite::response(http::Head& head, std::string_view id, std::string_view date) {
+  remove_hop_by_hop(head);
+  // RFC 9110 §6.6.1: a message without Date gets ours when it is passed on.
+  if (!head.fields.has(FieldId::date)) head.fields.add(FieldId::date, date);
+  head.fields.set(FieldId::x_request_id, id);
+}
+
+}  // namespace proxycore::proxy

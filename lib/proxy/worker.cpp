@@ -1,0 +1,177 @@
+#include "proxy/worker.h"
+
+#include "base/text.h"
+#include "io/socket.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <sys/random.h>
+#include <unistd.h>
+
+namespace proxycore::proxy {
+
+namespace {
+
+http::Limits limits_of(const Config& config) {
+  http::Limits limits;
+  limits.header_count = config.limits.header_count;
+  limits.header_size = config.limits.header_size;
+  limits.target_size = config.limits.target_size;
+  limits.body_size = config.limits.body_size;
+  return limits;
+}
+
+// A bijection on 64 bits, so that ids of one worker never repeat.
+std::uint64_t mix(std::uint64_t x) noexcept {
+  x ^= x >> 30U;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27U;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ x >> 31U;
+}
+
+void hex(std::uint64_t value, char* out) noexcept {
+  static constexpr char digits[] = "0123456789abcdef";
+  for (int i = 15; i >= 0; --i) {
+    out[i] = digits[value & 15U];
+    value >>= 4U;
+  }
+}
+
+std::uint64_t random_seed() noexcept {
+  std::uint64_t seed = 0;
+  if (::getrandom(&seed, sizeof seed, 0) != sizeof seed) {
+    seed = static_cast<std::uint64_t>(::getpid()) << 32U;
+  }
+  return seed;
+}
+
+}  // namespace
+
+Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, uv_loop_s* host)
+    : shared_(shared),
+      loop_(host == nullptr ? io::Loop() : io::Loop(*host)),
+      http_limits_(limits_of(shared.config)),
+      counters_(shared.config.metrics.hosts),
+      trie_(routes_),
+      pool_(loop_, shared.config, shared.resolver, counters_.pool),
+      access_log_(loop_, shared.access_writer, shared.config.log.access_format),
+      id_seed_(random_seed()) {
+  routes_.set(std::move(routes));
+}
+
+Worker::~Worker() {
+  close_all();
+  loop_.sweep();
+}
+
+void Worker::listen(const Socket& socket) {
+  listeners_.push_back(std::make_unique<io::Listener>(
+      loop_, socket.fd, socket.is_unix, static_cast<unsigned>(socket.service), *this));
+}
+
+void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
+  const bool admin = static_cast<Service>(from.kind()) == Service::admin;
+  Admitted admitted = shared_.admission.enter(peer);
+  // Operators must get in when everything is full.
+  if (admin && (admitted == Admitted::over_total || admitted == Admitted::over_address)) {
+    admitted = Admitted::yes;
+  }
+  if (admitted == Admitted::over_total) counters_.connections_refused_total.add();
+  if (admitted == Admitted::over_address) counters_.connections_refused_address.add();
+  if (admitted == Admitted::no) {
+    counters_.connections_refused_total.add();
+    ::close(fd);
+    return;
+  }
+  auto socket = io::Socket::adopt(loop_, fd, from.is_unix());
+  if (!socket) {
+    shared_.admission.leave(peer);
+    return;
+  }
+  counters_.connections_accepted.add();
+  // The list holds it; remove() takes it out again.
+  auto connection = std::make_unique<ClientConnection>(*this, *std::move(socket), peer,
+                                                       from.is_unix(), admitted != Admitted::yes,
+                                                       admin ? shared_.admin : nullptr);
+  connections_.push_back(*connection.release());
+}
+
+void Worker::remove(ClientConnection& connection) {
+  static_cast<base::ListNode<ConnectionTag>&>(connection).unlink();
+  loop_.retire(std::unique_ptr<io::Retired>(&connection));
+  if (draining_) loop_.later(*this);
+}
+
+Exchange& Worker::take_exchange() {
+  if (free_exchanges_.empty()) {
+    return *exchanges_.emplace_back(std::make_unique<Exchange>(*this));
+  }
+  return free_exchanges_.pop_front();
+}
+
+void Worker::give_back(Exchange& exchange) {
+  // Frames further up the stack may still be its own: it is not used again in this turn.
+  ended_exchanges_.push_back(exchange);
+  loop_.later(*this);
+}
+
+void Worker::on_later() {
+  // The last used first: its memory is warm.
+  while (!ended_exchanges_.empty()) free_exchanges_.push_front(ended_exchanges_.pop_front());
+  check_drained();
+}
+
+void Worker::set_routes(std::shared_ptr<const host::RouteTable> routes) {
+  loop_.post([this, next = std::move(routes)]() mutable { routes_.set(std::move(next)); });
+}
+
+void Worker::drain(std::function<void()> drained) {
+  loop_.post([this, then = std::move(drained)]() mutable {
+    drained_ = std::move(then);
+    draining_ = true;
+    for (auto& listener : listeners_) listener->accept_rest();
+    listeners_.clear();
+    connections_.for_each([](ClientConnection& connection) { connection.drain(); });
+    check_drained();
+  });
+}
+
+void Worker::check_drained() {
+  if (!draining_ || !connections_.empty() || !drained_) return;
+  pool_.drain();
+  std::exchange(drained_, nullptr)();
+}
+
+void Worker::stop() {
+  loop_.post([this] {
+    close_all();
+    loop_.stop();
+  });
+}
+
+void Worker::close_all() {
+  listeners_.clear();
+  connections_.for_each([](ClientConnection& connection) { connection.close(); });
+  pool_.drain();
+  access_log_.flush();
+}
+
+std::string_view Worker::date() {
+  const std::int64_t second = loop_.wall() / 1000;
+  if (second != date_second_) {
+    date_second_ = second;
+    date_ = base::http_date(static_cast<std::time_t>(second));
+  }
+  return date_;
+}
+
+std::string_view Worker::next_id(std::array<char, 32>& into) {
+  hex(id_seed_, into.data());
+  hex(mix(id_seed_ + ++id_count_), into.data() + 16);
+  // Eight digits tell the worker, sixteen the request.
+  return {into.data() + 8, 24};
+}
+
+}  // namespace proxycore::proxy

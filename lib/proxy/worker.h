@@ -1,0 +1,130 @@
+// Worker: one thread of the data plane: a loop, listeners, the routes' view, the pool, the clients.
+//
+// Workers share only what is immutable or counted (Shared). Everything else is a worker's own and
+// touched on its loop's thread; other threads post.
+// Owned by Server. Thread: its loop's, unless said otherwise.
+#pragma once
+
+#include "base/line_writer.h"
+#include "base/list.h"
+#include "base/snapshot.h"
+#include "host/route_table.h"
+#include "http/h1_codec.h"
+#include "io/listener.h"
+#include "io/loop.h"
+#include "lookup/trie_tier.h"
+#include "origin/pool.h"
+#include "proxy/access_log.h"
+#include "proxy/admission.h"
+#include "proxy/client_connection.h"
+#include "proxy/counters.h"
+#include "proxy/exchange.h"
+#include "proxy/rewrite.h"
+#include <proxycore/config.h>
+#include <proxycore/handler.h>
+#include <proxycore/host_trie.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace proxycore::proxy {
+
+// What all workers look at; set up before they start and not changed afterwards, but for what
+// synchronises itself.
+struct Shared {
+  const Config& config;
+  Trust trust;
+  HostTrie<Handler*> mounts;
+  Admission admission;
+  base::LineWriter* access_writer = nullptr;  // null: no access log
+  Handler* admin = nullptr;                   // answers on the admin listeners
+  io::Resolver::Query resolver = io::Resolver::system_query();
+};
+
+// What a listening socket is for.
+enum class Service : unsigned { proxy, admin };
+
+class Worker final : public io::Listener::Owner, io::Later {
+ public:
+  struct Socket {
+    int fd;
+    bool is_unix;
+    Service service;
+  };
+  // With a loop of its own, or on an application's.
+  Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, uv_loop_s* host);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();
+
+  // Takes the descriptor. Before run(), or on the loop's thread.
+  void listen(const Socket& socket);
+  void run() { loop_.run(); }
+  // Any thread.
+  void set_routes(std::shared_ptr<const host::RouteTable> routes);
+  // Any thread: no new connections; `drained` is called on the worker's thread once none is open.
+  void drain(std::function<void()> drained);
+  // Any thread: closes everything; run() returns.
+  void stop();
+
+  // For connections and exchanges.
+  [[nodiscard]] io::Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] const Config& config() const noexcept { return shared_.config; }
+  [[nodiscard]] const Trust& trust() const noexcept { return shared_.trust; }
+  [[nodiscard]] const http::Limits& http_limits() const noexcept { return http_limits_; }
+  [[nodiscard]] http::H1Parsers& parsers() noexcept { return parsers_; }
+  [[nodiscard]] Counters& counters() noexcept { return counters_; }
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }  // any thread
+  [[nodiscard]] lookup::Tier& lookup() noexcept { return trie_; }
+  [[nodiscard]] origin::Pool& pool() noexcept { return pool_; }
+  [[nodiscard]] AccessLog& access_log() noexcept { return access_log_; }
+  [[nodiscard]] bool draining() const noexcept { return draining_; }
+  [[nodiscard]] Handler* mounted(std::string_view host) const noexcept {
+    if (shared_.mounts.size() == 0) return nullptr;
+    Handler* const* found = shared_.mounts.match(host);
+    return found == nullptr ? nullptr : *found;
+  }
+  // The date for the Date field, renewed once a second.
+  [[nodiscard]] std::string_view date();
+  // Writes a request id, unique among workers and restarts.
+  std::string_view next_id(std::array<char, 32>& into);
+
+  Exchange& take_exchange();
+  void give_back(Exchange& exchange);
+  void remove(ClientConnection& connection);
+  void connection_closed(const io::Address& peer) { shared_.admission.leave(peer); }
+
+ private:
+  void on_accept(int fd, const io::Address& peer, io::Listener& from) override;
+  void on_later() override;
+  void close_all();
+  void check_drained();
+
+  Shared& shared_;
+  io::Loop loop_;
+  http::Limits http_limits_;
+  http::H1Parsers parsers_;
+  Counters counters_;
+  base::View<host::RouteTable> routes_;
+  lookup::TrieTier trie_;
+  origin::Pool pool_;
+  AccessLog access_log_;
+  std::vector<std::unique_ptr<io::Listener>> listeners_;
+  std::vector<std::unique_ptr<Exchange>> exchanges_;  // all of them
+  base::List<Exchange, ExchangeTag> free_exchanges_;
+  base::List<Exchange, ExchangeTag> ended_exchanges_;  // free at the end of the turn
+  base::List<ClientConnection, ConnectionTag> connections_;
+  std::uint64_t id_seed_;
+  std::uint64_t id_count_ = 0;
+  std::int64_t date_second_ = -1;
+  std::string date_;
+  bool draining_ = false;
+  std::function<void()> drained_;
+};
+
+}  // namespace proxycore::proxy
