@@ -19,17 +19,18 @@
 namespace proxycore {
 
 // The canonical form of host names and patterns: lower case, one trailing dot dropped, IDN as
-// A-labels (RFC 5891), no port. At most 253 bytes, labels of 1-63 bytes of letters, digits, '-'
-// and '_'. In a pattern a label may be `*` (exactly one label) or `**` (one or more).
+// A-labels (RFC 5891, mapped by UTS 46), no port. At most 253 bytes, labels of 1-63 bytes of
+// letters, digits, '-' and '_'; or an IPv6 address in brackets, as RFC 5952 writes it. In a pattern
+// a label may be `*` (exactly one label) or `**` (one or more). A canonical form is its own.
 class HostName {
  public:
   // Errors: invalid (says which label and why).
   static Result<std::string> canonical(std::string_view name);
   static Result<std::string> canonical_pattern(std::string_view pattern);
 
-  // The data plane's form: `raw` is a Host field's or :authority's host part without port. Writes
-  // the canonical name into `scratch` only when it differs from `raw`; allocates for IDN only.
-  // Returns an empty view if it is no host name (an IPv6 literal in brackets is returned as it is).
+  // canonical() for the data plane: `raw` is a Host field's or :authority's host part, any bytes.
+  // The result lies in `raw`, or in `scratch` where more than a trailing dot differs; empty: no
+  // host name. ASCII names take no memory but scratch's own.
   static std::string_view normalize(std::string_view raw, std::string& scratch);
 };
 
