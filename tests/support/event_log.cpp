@@ -2,7 +2,7 @@
 
 #include <proxycore/result.h>
 
-#include <sys/uio.h>
+#include <utility>
 
 namespace proxycore::test {
 
@@ -100,7 +100,7 @@ const std::string& EventLog::output() {
     chain.consume(piece.size);
   }
   codec_->written();
-  if (in_body_) line("");
+  if (std::exchange(in_body_, false)) lines_ += '\n';
   return output_;
 }
 
