@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace proxycore::http {
@@ -119,6 +120,13 @@ class Fields {
   // Iterators and views are good until the next add, set or clear.
   [[nodiscard]] Iterator begin() const noexcept { return {this, 0}; }
   [[nodiscard]] Iterator end() const noexcept { return {this, entries_.size()}; }
+
+  friend void swap(Fields& a, Fields& b) noexcept {
+    a.arena_.swap(b.arena_);
+    a.entries_.swap(b.entries_);
+    std::swap(a.live_, b.live_);
+    std::swap(a.present_, b.present_);
+  }
 
   // For parsers that receive a field in pieces: begin_name() starts a field, the pieces follow,
   // commit() interns the name.

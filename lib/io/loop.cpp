@@ -117,7 +117,9 @@ void Loop::run() {
 }
 
 void Loop::stop() {
-  post([this] { uv_stop(uv_); });
+  post([this] {
+    if (own_) uv_stop(uv_);
+  });
 }
 
 void Loop::sweep() {

@@ -100,7 +100,7 @@ void Exchange::enter(State next) {
 // --- the request comes in
 
 void Exchange::on_request(http::Head& head, End end) {
-  std::swap(request_, head);
+  swap(request_, head);
   request_done_ = end == End::yes;
   const ClientInfo& client = connection_->info();
   client_address_ = rewrite::client_address(request_, client, worker_.trust());
@@ -248,7 +248,7 @@ void Exchange::on_response(http::Head& head, End end) {
   if (head.informational()) {
     if (head.status == 101) {
       if (!tunnel_possible()) return on_origin_reset({Errc::protocol, 0, "101 without upgrade"});
-      std::swap(response_, head);
+      swap(response_, head);
       status_ = 101;
       rewrite::response(response_, id_text_, worker_.date());
       response_started_ = true;
@@ -266,7 +266,7 @@ void Exchange::on_response(http::Head& head, End end) {
     wait();
     return;
   }
-  std::swap(response_, head);
+  swap(response_, head);
   status_ = response_.status;
   worker_.pool().succeeded(route_->targets[target_]);
   rewrite::response(response_, id_text_, worker_.date());
