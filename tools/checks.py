@@ -128,13 +128,13 @@ def formatted():
 
 
 def debug():
-    if not build("debug"):
+    if not build("debug", "meson-test-prereq"):
         return Count(0, 1)
     return Count(1, 0) + meson_test("debug")
 
 
 def thread():
-    if not build("thread"):
+    if not build("thread", "meson-test-prereq"):
         return Count(0, 1)
     selected = [test["name"] for test in tests_of("thread")
                 if test["name"] in THREADED or any(suite.endswith(":e2e") for suite in test["suite"])]
@@ -222,13 +222,13 @@ def run_steps(names):
 
 def quick(word):
     """The debug build and the Meson tests, else the doctest cases, whose name holds `word`."""
-    if not build("debug"):
+    if not build("debug", "meson-test-prereq"):
         return Count(0, 1)
     names = [test["name"] for test in tests_of("debug")]
     selected = [name for name in names if word in name]
     if selected:
         return meson_test("debug", *selected)
-    return meson_test("debug", "--suite", "unit", "--test-args", f"--test-case=*{word}*")
+    return meson_test("debug", "--suite", "unit", f"--test-args=--test-case=*{word}*")
 
 
 def main():
