@@ -42,7 +42,7 @@ class Seen:
         self.start = start     # "200|404", "GET / HTTP/1.1"
         self.kind = kind       # whole, partial (its end is missing), partial|whole, never whole, any
         self.method = "GET"
-        self.claims = []       # (what, name, text): field, regex, absent, body, trailer, ...
+        self.claims = []       # (what, name, text); what: "field", "no field", "regex body", ...
 
 
 def unescape(text, where):
@@ -88,13 +88,13 @@ def _claims(seen, lines, where):
     for text in lines:
         match = re.fullmatch(r"no (trailer )?([^: ]+)", text)
         if match:
-            seen.claims.append(("absent trailer" if match[1] else "absent", match[2], None))
+            seen.claims.append(("no trailer" if match[1] else "no field", match[2], None))
             continue
         match = re.fullmatch(r"(body|reason)(?: (~ )?(.*))?", text)
         if match:
             kind, is_regex, value = match.groups()
             value = value or ""
-            seen.claims.append((kind + (" regex" if is_regex else ""), None,
+            seen.claims.append((("regex " if is_regex else "") + kind, None,
                                 value if is_regex else unescape(value, where)))
             continue
         match = re.fullmatch(r"(framing|connection) (\w+)", text)
@@ -105,7 +105,7 @@ def _claims(seen, lines, where):
         if not match:
             raise Bad(f"{where}: not a claim: {text!r}")
         trailer, name, is_regex, value = match.groups()
-        kind = ("trailer" if trailer else "field") + (" regex" if is_regex else "")
+        kind = ("regex " if is_regex else "") + ("trailer" if trailer else "field")
         seen.claims.append((kind, name, value if is_regex else unescape(value, where).decode("latin-1")))
 
 

@@ -190,8 +190,11 @@ class Proxyd(Process):
 
     program = None  # set by main()
 
-    def __init__(self, directory, hosts=(), name="proxyd", env=None, **tables):
-        """Keys of the configuration with '__' for the dot: limits__body_size=5."""
+    def __init__(self, directory, hosts=(), name="proxyd", env=None, ready=True, **tables):
+        """Keys of the configuration with '__' for the dot: limits__body_size=5.
+
+        `ready`: the port to wait for besides the admin listener's; True: its own, None: none.
+        """
         self.port = free_port()
         self.admin_port = free_port()
         self.config_path = pathlib.Path(directory) / f"{name}.toml"
@@ -202,10 +205,11 @@ class Proxyd(Process):
         self.tables.update({key.replace("__", "."): value for key, value in tables.items()})
         self.hosts = list(hosts)
         self.write_config()
-        options = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
-                   "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0"}
+        options = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=8",
+                   "UBSAN_OPTIONS": "print_stacktrace=1"}
         super().__init__([self.program, "--config", self.config_path], directory, name,
-                         env={**options, **(env or {})}, ready=(self.port, self.admin_port))
+                         env={**options, **(env or {})},
+                         ready=[port for port in (self.port if ready is True else ready, self.admin_port) if port])
 
     @property
     def address(self):

@@ -19,6 +19,12 @@ class Malformed(Exception):
     """The peer broke the rules; the text says how."""
 
 
+def joined(fields, name):
+    """All values of a name as one list, or None."""
+    found = [value for key, value in fields if key.lower() == (name or "").lower()]
+    return ", ".join(found) if found else None
+
+
 class Message:
     """One request or response. `complete` is false while its end is missing."""
 
@@ -44,9 +50,7 @@ class Message:
         return [value for key, value in self.fields if key.lower() == name.lower()]
 
     def value(self, name):
-        """All values of a field as one list, or None."""
-        found = self.values(name)
-        return ", ".join(found) if found else None
+        return joined(self.fields, name)
 
     def tokens(self, name):
         return [part.strip().lower() for value in self.values(name) for part in value.split(",")
