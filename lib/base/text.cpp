@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -52,6 +53,20 @@ constexpr std::array days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 constexpr std::array months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 }  // namespace
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t most = 80;
+  std::size_t end = std::min(text.size(), most);
+  // Not within a UTF-8 character.
+  while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) {
+    --end;
+  }
+  std::string out = "'";
+  for (const char c : text.substr(0, end)) {
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+  }
+  return out.append(end < text.size() ? "...'" : "'");
+}
 
 std::string http_date(std::time_t seconds) {
   std::tm utc{};

@@ -67,6 +67,10 @@ std::optional<std::uint64_t> parse_decimal(std::string_view text,
 // short, overlong, a surrogate or past U+10FFFF (RFC 3629 §4). Precondition: not empty.
 std::size_t utf8_length(std::string_view text) noexcept;
 
+// A text from outside as messages show it: in single quotes, cut after 80 bytes, control characters
+// as '?'.
+std::string shown(std::string_view text);
+
 // "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7).
 std::string http_date(std::time_t seconds);
 // "1994-11-06T08:49:37.123Z".

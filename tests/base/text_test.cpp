@@ -32,6 +32,16 @@ TEST_CASE("text: list members are trimmed, empty ones stay empty") {
   CHECK_FALSE(has_member("keep-alive, xupgrade", "upgrade"));
 }
 
+TEST_CASE("text: what comes from outside is shown in quotes, cut, without control characters") {
+  CHECK(shown("") == "''");
+  CHECK(shown("a b") == "'a b'");
+  CHECK(shown("\x1b[1m") == "'?[1m'");
+  CHECK(shown(std::string_view("a\0b\x7f", 4)) == "'a?b?'");
+  CHECK(shown(std::string(80, 'a')) == "'" + std::string(80, 'a') + "'");
+  CHECK(shown(std::string(81, 'a')) == "'" + std::string(80, 'a') + "...'");
+  CHECK(shown(std::string(79, 'a') + "\xE2\x82\xAC") == "'" + std::string(79, 'a') + "...'");
+}
+
 TEST_CASE("text: dates are those of RFC 9110 and ISO 8601") {
   CHECK(http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
   CHECK(iso_date(784111777123) == "1994-11-06T08:49:37.123Z");
