@@ -39,9 +39,9 @@ struct Limits {
   std::uint32_t target_size = 8192;      // bytes of a request target
   std::uint64_t body_size = 4ULL << 30;  // bytes of a request's content; responses are not bounded
   // Bytes of output that make send_body() answer Flow::full; on_sendable() comes at half.
-  std::size_t high_water = 256 * 1024;
+  std::size_t high_water = 256 << 10;
   // Bytes of pipelined input kept while an exchange is going on; then reading stops.
-  std::size_t pipeline = 64 * 1024;
+  std::size_t pipeline = 64 << 10;
 };
 
 // Why a stream ended before its time.
