@@ -50,6 +50,13 @@ struct Socket::Block {
     uv_fileno(&handle, &number);
     return number;
   }
+  // What broke the connection, as a uv status; UV_EOF: nothing did.
+  [[nodiscard]] int error() const {
+    int reason = 0;
+    socklen_t size = sizeof reason;
+    ::getsockopt(fd(), SOL_SOCKET, SO_ERROR, &reason, &size);
+    return reason != 0 ? uv_translate_sys_error(reason) : UV_EOF;
+  }
 
  private:
   Block() {}  // NOLINT: the unions are set up by libuv
@@ -100,14 +107,7 @@ Result<std::unique_ptr<Socket>> Socket::connect(Loop& loop, const Address& to) {
   const int status = uv_tcp_connect(&block->connect, &block->tcp, to.data(),
                                     [](uv_connect_t* request, int result) {
                                       Socket* self = static_cast<Block*>(request->data)->socket;
-                                      if (self == nullptr) return;
-                                      self->connecting_ = false;
-                                      if (result != 0) {
-                                        self->owner_->on_closed(uv_error(result, "connect"));
-                                      } else {
-                                        self->receive(true);
-                                        self->owner_->on_open();
-                                      }
+                                      if (self != nullptr) self->on_connected(result);
                                     });
   if (status != 0) {
     block->close();
@@ -125,13 +125,32 @@ void Socket::start(Owner& owner) {
   receive(true);
 }
 
-void Socket::receive(bool on) {
-  if (receiving_ == on || connecting_ || ended_ || failure_ != 0) return;
-  receiving_ = on;
-  if (!on) {
-    uv_read_stop(&block_->stream);
+void Socket::on_connected(int status) {
+  connecting_ = false;
+  if (status != 0) {
+    failure_ = status;
+    owner_->on_closed(uv_error(status, "connect"));
     return;
   }
+  update_reading();
+  owner_->on_open();
+}
+
+void Socket::receive(bool on) {
+  wanted_ = on;
+  update_reading();
+}
+
+void Socket::update_reading() {
+  const bool on = wanted_ && !ended_;
+  if (receiving_ == on || connecting_) return;
+  if (!on) {
+    uv_read_stop(&block_->stream);
+    receiving_ = false;
+    if (failure_ != 0) loop_.later(*this);  // it waited for the end of what could be read
+    return;
+  }
+  if (failure_ != 0) return;
   const int status = uv_read_start(
       &block_->stream,
       [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) {
@@ -143,20 +162,28 @@ void Socket::receive(bool on) {
         if (count == 0) return;  // EAGAIN
         static_cast<Block*>(stream->data)->socket->on_read(count, buffer->base);
       });
-  if (status != 0) fail(status);
+  receiving_ = status == 0;
+  if (status != 0) fail(status, "read");
 }
 
 void Socket::on_read(std::ptrdiff_t count, const char* data) {
-  if (count == UV_EOF) {
+  if (count < 0) {
+    uv_read_stop(&block_->stream);
     ended_ = true;
     receiving_ = false;
-    uv_read_stop(&block_->stream);
-    owner_->on_end();
-    return;
-  }
-  if (count < 0) {
-    receiving_ = false;
-    owner_->on_closed(uv_error(static_cast<int>(count), "read"));
+    auto status = static_cast<int>(count);
+    // libuv takes a hang-up behind a short read for the end without reading on, and then gives no
+    // buffer: it may have been a reset.
+    if (status == UV_EOF && data == nullptr) status = block_->error();
+    if (failure_ == 0 && status != UV_EOF) {
+      failure_ = status;
+      failed_ = "read";
+    }
+    if (failure_ != 0) {
+      on_later();
+    } else {
+      owner_->on_end();
+    }
     return;
   }
   base::Slab& slab = loop_.read_slab(large_reads_);
@@ -190,7 +217,7 @@ void Socket::write(Chain& out) {
     if (sent > 0) out.consume(static_cast<std::size_t>(sent));
     if (sent >= 0 && static_cast<std::size_t>(sent) == offered) continue;
     if (sent < 0 && sent != UV_EAGAIN) {
-      fail(sent);
+      fail(sent, "write");
       out.clear();
       return;
     }
@@ -213,7 +240,7 @@ void Socket::write(Chain& out) {
                                 if (self != nullptr) self->on_written(result);
                               });
   if (status != 0) {
-    fail(status);
+    fail(status, "write");
     out.clear();
     return;
   }
@@ -224,14 +251,11 @@ void Socket::on_written(int status) {
   Chain* out = std::exchange(pending_, nullptr);
   if (status != 0) {
     out->clear();
-    if (failure_ == 0) {
-      failure_ = status;
-      owner_->on_closed(uv_error(status, "write"));
-    }
+    if (failure_ == 0) fail(status, "write");
     return;
   }
   out->consume(block_->writing);
-  owner_->on_writable();
+  if (failure_ == 0) owner_->on_writable();
 }
 
 void Socket::finish() {
@@ -240,15 +264,15 @@ void Socket::finish() {
   if (failure_ == 0) ::shutdown(block_->fd(), SHUT_WR);
 }
 
-void Socket::fail(int uv_status) {
+void Socket::fail(int uv_status, const char* operation) {
   failure_ = uv_status;
-  if (receiving_) uv_read_stop(&block_->stream);
-  receiving_ = false;
-  loop_.later(*this);
+  failed_ = operation;
+  // A reader is told at the end of what there is to read.
+  if (!receiving_) loop_.later(*this);
 }
 
 void Socket::on_later() {
-  owner_->on_closed(uv_error(failure_, "write"));
+  owner_->on_closed(uv_error(failure_, failed_));
 }
 
 }  // namespace proxycore::io

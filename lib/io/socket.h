@@ -2,7 +2,9 @@
 //
 // The uv handle lives in a block of its own until libuv's close callback, so a Socket may be
 // destroyed at any time. A read is one read(2) into the loop's buffer, a write one writev(2); only
-// when the kernel's buffer is full does libuv wait for the socket.
+// when the kernel's buffer is full does libuv wait for the socket. When a write fails while we
+// read, what the peer had sent before is still delivered: it may be an answer and the reason.
+// The process has to ignore SIGPIPE; Server sees to that.
 // Thread: its loop's.
 #pragma once
 
@@ -32,18 +34,22 @@ class Socket final : public Transport, Later {
   friend struct Block;
   Socket(Loop& loop, Block* block) noexcept;
   void on_later() override;
+  void on_connected(int status);
   void on_read(std::ptrdiff_t count, const char* data);
   void on_written(int status);
-  void fail(int uv_status);
+  void fail(int uv_status, const char* operation);
+  void update_reading();
 
   Loop& loop_;
   Block* block_;
   Owner* owner_ = nullptr;
   Chain* pending_ = nullptr;  // what libuv is writing the front of
-  int failure_ = 0;           // a uv error to be told at the end of the turn
+  int failure_ = 0;           // a uv error; told by on_closed(), at once or later
+  const char* failed_ = "";   // the operation
   bool connecting_ = false;
-  bool receiving_ = false;
-  bool ended_ = false;  // FIN was received
+  bool wanted_ = false;     // the level of receive()
+  bool receiving_ = false;  // libuv reads
+  bool ended_ = false;      // FIN was received
   bool large_reads_ = false;
 };
 
