@@ -10,6 +10,7 @@
 #include <proxycore/result.h>
 #include <proxycore/store.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,18 +42,21 @@ struct Target {
 
   // "127.0.0.1:80", "[::1]:80", "app.internal:80". Errors: invalid (what was expected).
   static Result<Target> parse(std::string_view text);
+  // The same form; parse() gives an equal target.
   [[nodiscard]] std::string text() const;
   friend bool operator==(const Target&, const Target&) = default;
 };
 
 // What people configure. Field names in stores, files and the API are given in quotes where they
-// differ; unknown fields of a record are kept by the store but mean nothing here.
+// differ; unknown fields of a record are kept by save() but mean nothing here.
 struct Host {
+  static constexpr std::size_t max_targets = 256;
+
   std::string host;               // name or pattern; the key
   std::string ip;                 // address or name of the first target
   std::uint16_t target_port = 0;  // "targetPort", 1..65535, required
-  std::vector<std::string> targets =
-      {};                  // further targets, "address:port", balanced with the first
+  // "targets": further ones, "address:port", balanced with the first; at most max_targets.
+  std::vector<std::string> targets = {};
   bool forcessl = true;    // redirect http to https where an https listener exists
   bool targetssl = false;  // speak TLS to the targets
   bool pass_host = true;   // "host-pass-though" (sic); false: the target's name is sent as Host
@@ -63,15 +67,15 @@ struct Host {
   std::optional<Millis> idle_timeout = {};        // "idleTimeout", 1..86400000
 
   // Book-keeping of the record, passed through.
-  bool is_cache = false;     // a wildcard hit written back; not a host of its own
-  bool is_wildcard = false;  // has or wants a DNS-01 certificate
-  std::string wildcard_parent = {};
-  std::string created_by = {};
+  bool is_cache = false;             // a wildcard hit written back; not a host of its own
+  bool is_wildcard = false;          // has or wants a DNS-01 certificate
+  std::string wildcard_parent = {};  // empty: none
+  std::string created_by = {};       // user names; empty: nobody known
   std::string updated_by = {};
   std::optional<std::int64_t> created_on = {};  // milliseconds since 1970
   std::optional<std::int64_t> updated_on = {};
 
-  // Canonicalises `host` and the targets in place and checks every field.
+  // Canonicalises `host`, `ip` and `targets` in place and checks every field.
   // Errors: invalid ("field 'targetPort': 70000 is over 65535").
   Result<void> validate();
 };
@@ -89,12 +93,15 @@ struct Route {
   Millis idle_timeout{0};
 };
 
-// Saves a host under its key, replacing what was there.
-// Errors: invalid (as Host::validate), and those of Store::put.
+// Saves a host under its key. Of a record that is there already, what is no field of Host is kept,
+// and who created it and when, unless `host` says. `updated_on` becomes now.
+// Errors: invalid (as Host::validate), and those of Store::get and put.
 Result<void> save(Store& store, const Host& host, const Deadline& by);
-// Removes it. false: was not there.
+// Removes it. false: was not there. Errors: invalid (`host` is no name), and those of Store::erase.
 Result<bool> remove_host(Store& store, std::string_view host, const Deadline& by);
-// Errors: not_found, invalid (a broken record; names key and field).
+// A host that old software saved in another spelling ("UPPER.example.com") is found, and removed,
+// by that spelling; what is loaded is canonical.
+// Errors: not_found, invalid (no name; a broken record, names key and field), those of Store::get.
 Result<Host> load_host(Store& store, std::string_view host, const Deadline& by);
 
 }  // namespace proxycore

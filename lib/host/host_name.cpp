@@ -12,6 +12,8 @@
 
 namespace proxycore {
 
+using base::shown;
+
 namespace {
 
 // What a byte of a name may be; an or of these tells about all of them at once.
@@ -30,16 +32,6 @@ constexpr std::array<std::uint8_t, 256> kinds = [] {
 
 // No name that takes more bytes of UTF-8 becomes an A-label form of 253.
 constexpr std::size_t max_raw = 4 * max_host_name;
-
-// A text from outside in a message: in quotes, cut, without control characters.
-std::string shown(std::string_view text) {
-  constexpr std::size_t most = 80;
-  std::string out = "'";
-  for (const char c : text.substr(0, most)) {
-    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  }
-  return out.append(text.size() > most ? "...'" : "'");
-}
 
 // The next label; takes it and its dot off `rest`.
 std::string_view next_label(std::string_view& rest, bool& last) {
