@@ -1,15 +1,16 @@
-// RouteTable: the immutable trie of Routes that the workers look hosts up in; StatsIds: which hosts
-// have counters of their own.
+// RouteTable: the immutable trie of Routes in which the workers look hosts up. StatsIds: which
+// hosts have counters of their own.
 //
-// A table is built whole from all hosts and swapped whole. A broken host is told and left out; it
-// does not stop the others.
-// Thread: StatsIds and Builder one thread at a time; a finished table any.
+// A table is built whole from all hosts and swapped whole; who builds it decides what to do about a
+// host that cannot be added. Not here: where hosts come from (host_record.h, the configuration).
+// Thread: a Builder's its own; a finished table any.
 #pragma once
 
 #include <proxycore/host.h>
 #include <proxycore/host_trie.h>
 #include <proxycore/result.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,18 +22,19 @@
 
 namespace proxycore::host {
 
-// Gives the first `most` hosts a slot each, for good: counters survive a new table. 0 is "other".
+// Slots of the per-host counters. The first `most` patterns get one each and keep it for good, so
+// that counters survive a new table; everybody else shares 0. Thread: any.
 class StatsIds {
  public:
-  explicit StatsIds(std::size_t most) : most_(most) { names_.emplace_back("other"); }
-  std::uint32_t id_of(const std::string& host);
-  // By slot. Any thread.
+  explicit StatsIds(std::size_t most) : most_(most) {}
+  std::uint32_t id_of(const std::string& pattern);
+  // By slot; the first is "other".
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
   const std::size_t most_;
   mutable std::mutex mutex_;
-  std::vector<std::string> names_;
+  std::vector<std::string> names_ = {"other"};
   std::unordered_map<std::string, std::uint32_t> ids_;
 };
 
@@ -40,34 +42,40 @@ class RouteTable {
  public:
   class Builder;
 
-  // `host` is normalized. The best match, or nullptr.
+  // The best match of a normalized name (HostName::normalize), or nullptr. Allocates nothing.
   [[nodiscard]] const Route* find(std::string_view host) const noexcept {
-    const std::uint32_t* at = trie_.match(host);
-    return at == nullptr ? nullptr : &routes_[*at];
+    const std::uint32_t* index = trie_.match(host);
+    return index != nullptr ? &routes_[*index] : nullptr;
   }
-  [[nodiscard]] std::vector<Candidate> explain(std::string_view host) const {
-    return trie_.explain(host);
+  // As HostTrie::explain.
+  [[nodiscard]] std::vector<Candidate> explain(std::string_view host,
+                                               std::size_t most = 100) const {
+    return trie_.explain(host, most);
   }
   [[nodiscard]] std::size_t size() const noexcept { return routes_.size(); }
 
  private:
-  HostTrie<std::uint32_t> trie_;
-  std::deque<Route> routes_;  // grows without moving, which a vector of a million could not
+  HostTrie<std::uint32_t> trie_;  // indexes of routes_
+  std::deque<Route> routes_;      // grows without the peak that moving a million would cost
 };
 
 class RouteTable::Builder {
  public:
+  // `ids` must live as long.
   explicit Builder(StatsIds& ids) : ids_(ids), table_(std::make_shared<RouteTable>()) {}
-  // `host` was validated; `origin` says where it comes from: "proxycore.toml:12", "the store".
-  // Errors: conflict (the host is there already; names both origins), limit.
+
+  // `host` is valid (Host::validate); `origin` says where it is written, for messages:
+  // "proxycore.toml:12". Errors: conflict (it is there already; names both origins), invalid,
+  // limit. Nothing is added then, and the others can be.
   Result<void> add(const Host& host, std::string_view origin);
-  std::shared_ptr<const RouteTable> finish() { return std::move(table_); }
+  // The builder is spent.
+  [[nodiscard]] std::shared_ptr<const RouteTable> finish() { return std::move(table_); }
 
  private:
   StatsIds& ids_;
   std::shared_ptr<RouteTable> table_;
-  std::vector<std::string> origins_;      // the different ones
-  std::vector<std::uint32_t> origin_of_;  // by route
+  std::vector<std::string> origins_;      // each once if they come in a row
+  std::vector<std::uint32_t> origin_of_;  // of each route
 };
 
 }  // namespace proxycore::host
