@@ -116,12 +116,15 @@ struct Config {
   std::vector<DeclaredHost> hosts = {};
 };
 
-// Reads and checks a configuration file (TOML 1.0). Relative paths in it stay relative to the
-// working directory. Errors: not_found, io, invalid
-// ("proxycore.toml:7: listen.http: expected an array of addresses, found 8080").
+// Reads and checks a configuration file (TOML 1.0, at most 64 MiB). Relative paths in it stay
+// relative to the working directory. Errors: invalid, limit
+// ("proxycore.toml:7: listen.http: expected an array of addresses, found 8080"), conflict (a host
+// twice; names both lines), not_found, denied and io (the path and what the system said).
 Result<Config> load_config(const std::string& path);
 // The same from memory; `name` stands for the file in messages.
 Result<Config> parse_config(std::string_view text, std::string_view name);
+// The keys (outside of [[host]]) whose values differ.
+std::vector<std::string> changed_keys(const Config& one, const Config& other);
 // The reference of every key as Markdown: name, type, default, range, meaning.
 std::string config_reference();
 

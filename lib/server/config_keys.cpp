@@ -1,0 +1,771 @@
+#include "server/config_keys.h"
+
+#include "base/text.h"
+#include "io/address.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace proxycore::server {
+
+namespace {
+
+constexpr std::uint64_t day = 24ULL * 60 * 60 * 1000;
+constexpr std::uint64_t kib = 1024;
+constexpr std::uint64_t mib = kib * kib;
+constexpr std::uint64_t pib = mib * mib * kib;
+constexpr std::uint64_t any_u32 = std::numeric_limits<std::uint32_t>::max();
+
+// --- Checks of texts
+
+Error expected(std::string_view what, std::string_view text) {
+  return {Errc::invalid, fmt::format("expected {}, found {}", what, base::shown(text))};
+}
+
+Result<void> store_url(std::string_view text) {
+  constexpr std::string_view forms = "'sqlite:PATH' or 'memory:'";
+  if (text == "memory:") return {};
+  if (text == "sqlite:") return expected("a path behind 'sqlite:'", text);
+  if (text.starts_with("sqlite:")) return {};
+  // The rest of a url that is not ours may hold a password.
+  const std::string_view scheme = text.substr(0, text.find(':'));
+  if (scheme == "redis" || scheme == "rediss") {
+    return Error{Errc::invalid,
+                 fmt::format("Redis comes with a later version, expected {}", forms)};
+  }
+  return expected(forms, scheme);
+}
+
+Result<void> address(std::string_view text) {
+  PX_TRY([[maybe_unused]] const ListenAddress address, ListenAddress::parse(text));
+  return {};
+}
+
+Result<void> target(std::string_view text) {
+  PX_TRY([[maybe_unused]] const Target target, Target::parse(text));
+  return {};
+}
+
+Result<void> no_tls(std::string_view /*text*/) {
+  return Error{Errc::invalid, "TLS is not available in this version, expected an empty array"};
+}
+
+Result<void> trusted(std::string_view text) {
+  if (text == "unix") return {};
+  if (io::Network::parse(text)) return {};
+  return expected("an address, a range like 10.0.0.0/8 or 'unix'", text);
+}
+
+Result<void> token(std::string_view text) {
+  if (base::is_token(text)) return {};
+  return expected("a name without blanks and separators (an RFC 9110 token)", text);
+}
+
+Result<void> not_empty(std::string_view text) {
+  if (!text.empty()) return {};
+  return expected("a text that is not empty", text);
+}
+
+// --- Amounts with a unit
+
+struct Unit {
+  std::string_view suffix;
+  std::uint64_t factor;
+};
+// The largest first.
+constexpr Unit size_units[] = {{"PiB", pib}, {"TiB", mib* mib}, {"GiB", mib* kib},
+                               {"MiB", mib}, {"KiB", kib},      {"B", 1}};
+constexpr Unit duration_units[] = {
+    {"d", day}, {"h", day / 24}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
+
+std::optional<std::uint64_t> amount(std::string_view text, std::span<const Unit> units) {
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  for (const Unit& unit : units) {
+    if (unit.suffix != text.substr(digits)) continue;
+    const auto count = base::parse_decimal(text.substr(0, digits),
+                                           std::numeric_limits<std::uint64_t>::max() / unit.factor);
+    if (count) return *count * unit.factor;
+  }
+  return std::nullopt;
+}
+
+std::string with_unit(std::uint64_t value, std::span<const Unit> units) {
+  if (value == 0) return "0";
+  const auto& unit = *std::find_if(units.begin(), units.end(),
+                                   [&](const Unit& u) { return value % u.factor == 0; });
+  return fmt::format("{}{}", value / unit.factor, unit.suffix);
+}
+
+// --- Messages
+
+std::string found(const Given& given) {
+  struct Words {
+    std::string operator()(const Given::Other& other) { return std::string(other.what); }
+    std::string operator()(bool value) { return value ? "true" : "false"; }
+    std::string operator()(std::int64_t value) { return std::to_string(value); }
+    std::string operator()(const std::string& value) { return base::shown(value); }
+    std::string operator()(const std::vector<Given>& /*value*/) { return "an array"; }
+  };
+  return std::visit(Words{}, given.value);
+}
+
+Error wrong(const Rule& rule, const Given& given, std::string_view wanted) {
+  return error_at(given.place, rule.name,
+                  fmt::format("expected {}, found {}", wanted, found(given)));
+}
+
+std::string_view last_part(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);
+}
+
+std::string listed(std::span<const std::string_view> names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += i + 1 == names.size() ? " or " : ", ";
+    text += last_part(names[i]);
+  }
+  return text;
+}
+
+// As TOML writes a text. Control characters do not occur: check_text() refuses them.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out += '"';
+}
+
+Result<void> check_text(const Rule& rule, const Given& given) {
+  const std::string& text = *std::get_if<std::string>(&given.value);
+  const bool control = std::any_of(text.begin(), text.end(),
+                                   [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; });
+  if (control) return wrong(rule, given, "a text without control characters");
+  if (rule.check == nullptr) return {};
+  auto checked = rule.check(text);
+  if (!checked) return error_at(given.place, rule.name, checked.error().detail);
+  return {};
+}
+
+// --- How each type of value is read, shown and described
+
+template <class T>
+struct Value;
+
+template <class T>
+requires(std::is_integral_v<T>) struct Value<T> {
+  static std::string one(const Rule& rule, std::uint64_t value) {
+    if (rule.form == Form::size) return with_unit(value, size_units);
+    if (rule.form == Form::octal) return fmt::format("\"{:04o}\"", value);
+    return std::to_string(value);
+  }
+  static std::string type(const Rule& rule) {
+    return rule.form == Form::size ? "size" : rule.form == Form::octal ? "octal text" : "number";
+  }
+  static std::string range(const Rule& rule) {
+    return fmt::format("{} to {}", one(rule, rule.least), one(rule, rule.most));
+  }
+  static std::string shown(const Rule& rule, T value) {
+    return rule.form == Form::size && value != 0 ? quoted(one(rule, value)) : one(rule, value);
+  }
+  static Result<void> read(const Rule& rule, const Given& given, T& to) {
+    const auto value = number(rule, given);
+    if (value && *value >= rule.least && *value <= rule.most) {
+      to = static_cast<T>(*value);
+      return {};
+    }
+    const std::string_view like = value                      ? ""
+                                  : rule.form == Form::size  ? " like 65536 or \"64KiB\""
+                                  : rule.form == Form::octal ? " like \"0660\""
+                                                             : "";
+    return wrong(rule, given,
+                 fmt::format("{} {} from {}{}", rule.form == Form::octal ? "an" : "a", type(rule),
+                             range(rule), like));
+  }
+
+ private:
+  static std::optional<std::uint64_t> number(const Rule& rule, const Given& given) {
+    const auto* text = std::get_if<std::string>(&given.value);
+    if (rule.form == Form::octal) {
+      // An integer would be read as decimal by one and as octal by another.
+      if (text == nullptr || text->empty() || text->size() > 5 ||
+          text->find_first_not_of("01234567") != std::string::npos) {
+        return std::nullopt;
+      }
+      return std::stoul(*text, nullptr, 8);
+    }
+    if (rule.form == Form::size && text != nullptr) return amount(*text, size_units);
+    const auto* integer = std::get_if<std::int64_t>(&given.value);
+    if (integer == nullptr || *integer < 0) return std::nullopt;
+    return static_cast<std::uint64_t>(*integer);
+  }
+};
+
+template <>
+struct Value<Millis> {
+  static std::string type(const Rule& /*rule*/) { return "duration"; }
+  static std::string range(const Rule& rule) {
+    return fmt::format("{} to {}", with_unit(rule.least, duration_units),
+                       with_unit(rule.most, duration_units));
+  }
+  static std::string shown(const Rule& /*rule*/, Millis value) {
+    if (value.count() == 0) return "0";
+    return quoted(with_unit(static_cast<std::uint64_t>(value.count()), duration_units));
+  }
+  static Result<void> read(const Rule& rule, const Given& given, Millis& to) {
+    std::optional<std::uint64_t> value;
+    if (const auto* text = std::get_if<std::string>(&given.value)) {
+      value = amount(*text, duration_units);
+    } else if (const auto* integer = std::get_if<std::int64_t>(&given.value);
+               integer != nullptr && *integer >= 0) {
+      value = static_cast<std::uint64_t>(*integer);
+    }
+    if (value && *value >= rule.least && *value <= rule.most) {
+      to = Millis{static_cast<std::int64_t>(*value)};
+      return {};
+    }
+    return wrong(rule, given,
+                 fmt::format("a duration from {}{}", range(rule),
+                             value ? "" : " like \"30s\" or 500 (milliseconds)"));
+  }
+};
+
+template <>
+struct Value<std::optional<Millis>> {
+  static std::string type(const Rule& rule) { return Value<Millis>::type(rule); }
+  static std::string range(const Rule& rule) { return Value<Millis>::range(rule); }
+  static std::string shown(const Rule& rule, const std::optional<Millis>& value) {
+    return value ? Value<Millis>::shown(rule, *value) : "";
+  }
+  static Result<void> read(const Rule& rule, const Given& given, std::optional<Millis>& to) {
+    return Value<Millis>::read(rule, given, to.emplace());
+  }
+};
+
+template <>
+struct Value<bool> {
+  static std::string type(const Rule& /*rule*/) { return "true or false"; }
+  static std::string range(const Rule& /*rule*/) { return {}; }
+  static std::string shown(const Rule& /*rule*/, bool value) { return value ? "true" : "false"; }
+  static Result<void> read(const Rule& rule, const Given& given, bool& to) {
+    const auto* value = std::get_if<bool>(&given.value);
+    if (value == nullptr) return wrong(rule, given, type(rule));
+    to = *value;
+    return {};
+  }
+};
+
+template <>
+struct Value<std::string> {
+  static std::string type(const Rule& rule) {
+    return std::string(rule.what.empty() ? "text" : rule.what);
+  }
+  static std::string range(const Rule& /*rule*/) { return {}; }
+  static std::string shown(const Rule& /*rule*/, const std::string& value) { return quoted(value); }
+  static Result<void> read(const Rule& rule, const Given& given, std::string& to) {
+    const auto* value = std::get_if<std::string>(&given.value);
+    if (value == nullptr) return wrong(rule, given, "a text");
+    PX_CHECK(check_text(rule, given));
+    to = *value;
+    return {};
+  }
+};
+
+template <>
+struct Value<std::vector<std::string>> {
+  static std::string type(const Rule& rule) { return fmt::format("array of {}", rule.what); }
+  static std::string range(const Rule& /*rule*/) { return {}; }
+  static std::string shown(const Rule& /*rule*/, const std::vector<std::string>& value) {
+    std::string text = "[";
+    for (const std::string& part : value) {
+      if (text.size() > 1) text += ", ";
+      text += quoted(part);
+    }
+    return text += ']';
+  }
+  static Result<void> read(const Rule& rule, const Given& given, std::vector<std::string>& to) {
+    const auto* parts = std::get_if<std::vector<Given>>(&given.value);
+    if (parts == nullptr) return wrong(rule, given, "an " + type(rule));
+    std::vector<std::string> texts;
+    texts.reserve(parts->size());
+    for (const Given& part : *parts) {
+      const auto* text = std::get_if<std::string>(&part.value);
+      if (text == nullptr) return wrong(rule, part, "a text in the " + type(rule));
+      PX_CHECK(check_text(rule, part));
+      texts.push_back(*text);
+    }
+    to = std::move(texts);
+    return {};
+  }
+};
+
+template <class Enum>
+struct Names;
+template <>
+struct Names<LogLevel> {
+  static constexpr std::string_view all[] = {"debug", "info", "warning", "error"};
+};
+template <>
+struct Names<LogFormat> {
+  static constexpr std::string_view all[] = {"json", "combined"};
+};
+
+template <class Enum>
+requires(std::is_enum_v<Enum>) struct Value<Enum> {
+  static constexpr std::span<const std::string_view> names = Names<Enum>::all;
+
+  static std::string type(const Rule& /*rule*/) { return listed(names); }
+  static std::string range(const Rule& /*rule*/) { return {}; }
+  static std::string shown(const Rule& /*rule*/, Enum value) {
+    return quoted(names[static_cast<std::size_t>(value)]);
+  }
+  static Result<void> read(const Rule& rule, const Given& given, Enum& to) {
+    if (const auto* text = std::get_if<std::string>(&given.value)) {
+      const auto at = std::find(names.begin(), names.end(), *text);
+      if (at != names.end()) {
+        to = static_cast<Enum>(at - names.begin());
+        return {};
+      }
+    }
+    return wrong(rule, given, type(rule));
+  }
+};
+
+// --- The keys
+
+template <class Owner, class T>
+T field_type(T Owner::*);
+
+template <auto Table, auto Field>
+constexpr Key<Config> key(Rule rule) {
+  using Type = Value<decltype(field_type(Field))>;
+  return {rule,
+          [](const Rule& by, const Given& given, Config& to) {
+            return Type::read(by, given, to.*Table.*Field);
+          },
+          [](const Rule& by, const Config& from) { return Type::shown(by, from.*Table.*Field); },
+          Type::type, Type::range};
+}
+
+template <auto Field>
+constexpr Key<Host> field(Rule rule) {
+  using Type = Value<decltype(field_type(Field))>;
+  return {
+      rule,
+      [](const Rule& by, const Given& given, Host& to) { return Type::read(by, given, to.*Field); },
+      [](const Rule& by, const Host& from) { return Type::shown(by, from.*Field); }, Type::type,
+      Type::range};
+}
+
+using C = Config;
+
+constexpr std::array all_config_keys{
+    key<&C::store, &C::Store::url>(
+        {.name = "store.url",
+         .what = "store",
+         .check = store_url,
+         .meaning = "Where hosts are kept that are added while the proxy runs: `sqlite:PATH`, a "
+                    "file that several processes may share, or `memory:`, forgotten at the end."}),
+
+    key<&C::listen, &C::Listen::http>({.name = "listen.http",
+                                       .what = "addresses",
+                                       .check = address,
+                                       .meaning = "Where clients are served over plain HTTP."}),
+    key<&C::listen, &C::Listen::https>({.name = "listen.https",
+                                        .what = "addresses",
+                                        .check = no_tls,
+                                        .meaning = "Reserved: TLS is not available yet."}),
+    key<&C::listen, &C::Listen::admin>(
+        {.name = "listen.admin",
+         .what = "addresses",
+         .check = address,
+         .meaning = "Where `/metrics`, `/livez` and `/readyz` are served. They need no password: "
+                    "stay on loopback or a private network."}),
+    key<&C::listen, &C::Listen::backlog>(
+        {.name = "listen.backlog",
+         .least = 1,
+         .most = 65535,
+         .meaning = "How many connections the kernel queues before they are accepted."}),
+    key<&C::listen, &C::Listen::unix_mode>(
+        {.name = "listen.unix_mode",
+         .form = Form::octal,
+         .most = 0777,
+         .meaning = "File mode of Unix sockets that are listened on."}),
+
+    key<&C::workers, &C::Workers::count>(
+        {.name = "workers.count", .most = 1024, .meaning = "Threads. 0: one per core."}),
+
+    key<&C::timeouts, &C::Timeouts::client_header>(
+        {.name = "timeouts.client_header",
+         .least = 1,
+         .most = day,
+         .meaning = "For the whole head of a request, from its first byte; then 408."}),
+    key<&C::timeouts, &C::Timeouts::client_body>(
+        {.name = "timeouts.client_body",
+         .least = 1,
+         .most = day,
+         .meaning = "Between two parts of a request's body; then 408."}),
+    key<&C::timeouts, &C::Timeouts::client_idle>(
+        {.name = "timeouts.client_idle",
+         .least = 1,
+         .most = day,
+         .meaning = "How long a kept-alive connection may wait for its next request."}),
+    key<&C::timeouts, &C::Timeouts::client_write>(
+        {.name = "timeouts.client_write",
+         .least = 1,
+         .most = day,
+         .meaning = "How long a client may take no bytes of a response."}),
+    key<&C::timeouts, &C::Timeouts::origin_connect>(
+        {.name = "timeouts.origin_connect",
+         .least = 1,
+         .most = day,
+         .meaning = "To connect to a target, per attempt; then another target, or 502."}),
+    key<&C::timeouts, &C::Timeouts::origin_first_byte>(
+        {.name = "timeouts.origin_first_byte",
+         .least = 1,
+         .most = day,
+         .meaning = "From a sent request to the first byte of its response; then 504."}),
+    key<&C::timeouts, &C::Timeouts::origin_idle>({.name = "timeouts.origin_idle",
+                                                  .least = 1,
+                                                  .most = day,
+                                                  .meaning = "Between two parts of a response."}),
+    key<&C::timeouts, &C::Timeouts::origin_keepalive>(
+        {.name = "timeouts.origin_keepalive",
+         .least = 1,
+         .most = day,
+         .meaning = "How long an unused connection to a target is kept. Less than the target keeps "
+                    "it, or requests meet closed connections."}),
+    key<&C::timeouts, &C::Timeouts::tunnel_idle>(
+        {.name = "timeouts.tunnel_idle",
+         .least = 1,
+         .most = 30 * day,
+         .meaning = "How long an upgraded connection (WebSocket) may be silent."}),
+    key<&C::timeouts, &C::Timeouts::drain>(
+        {.name = "timeouts.drain",
+         .most = day,
+         .meaning = "From SIGTERM until the connections still open are closed."}),
+
+    key<&C::limits, &C::Limits::connections>(
+        {.name = "limits.connections",
+         .most = 1U << 24U,
+         .meaning = "Client connections in all, then 503. 0: as many as the limit of open files "
+                    "allows."}),
+    key<&C::limits, &C::Limits::connections_per_address>(
+        {.name = "limits.connections_per_address",
+         .most = 1U << 24U,
+         .meaning = "Client connections from one address, then 503. 0: no bound of its own."}),
+    key<&C::limits, &C::Limits::requests_per_connection>(
+        {.name = "limits.requests_per_connection",
+         .most = any_u32,
+         .meaning = "Requests on one client connection before it is closed. 0: no bound."}),
+    key<&C::limits, &C::Limits::header_count>({.name = "limits.header_count",
+                                               .least = 1,
+                                               .most = 10'000,
+                                               .meaning = "Fields of one head, then 431."}),
+    key<&C::limits, &C::Limits::header_size>({.name = "limits.header_size",
+                                              .form = Form::size,
+                                              .least = kib,
+                                              .most = mib,
+                                              .meaning = "Bytes of one head, then 431."}),
+    key<&C::limits, &C::Limits::target_size>(
+        {.name = "limits.target_size",
+         .form = Form::size,
+         .least = 64,
+         .most = mib,
+         .meaning = "Bytes of a request's target (path and query), then 414."}),
+    key<&C::limits, &C::Limits::body_size>({.name = "limits.body_size",
+                                            .form = Form::size,
+                                            .most = pib,
+                                            .meaning = "Bytes of a request's body, then 413."}),
+    key<&C::limits, &C::Limits::origin_connections>(
+        {.name = "limits.origin_connections",
+         .least = 1,
+         .most = 1U << 20U,
+         .meaning = "Connections to one target, for each worker, then 503."}),
+
+    key<&C::origins, &C::Origins::idle_connections>(
+        {.name = "origins.idle_connections",
+         .most = 1U << 20U,
+         .meaning = "Unused connections kept to one target, for each worker."}),
+    key<&C::origins, &C::Origins::failures>(
+        {.name = "origins.failures",
+         .least = 1,
+         .most = any_u32,
+         .meaning = "Consecutive failures after which a target rests."}),
+    key<&C::origins, &C::Origins::cool_down>({.name = "origins.cool_down",
+                                              .least = 1,
+                                              .most = day,
+                                              .meaning = "How long a failed target rests."}),
+    key<&C::origins, &C::Origins::resolve_ttl>(
+        {.name = "origins.resolve_ttl",
+         .least = 1,
+         .most = day,
+         .meaning = "How long the addresses of a target's name are used before it is asked "
+                    "again."}),
+    key<&C::origins, &C::Origins::resolve_failure_ttl>(
+        {.name = "origins.resolve_failure_ttl",
+         .least = 1,
+         .most = day,
+         .meaning = "How long a name that could not be resolved is not asked again."}),
+
+    key<&C::forwarding, &C::Forwarding::trusted>(
+        {.name = "forwarding.trusted",
+         .what = "addresses or ranges",
+         .check = trusted,
+         .meaning =
+             "Clients whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP` and `X-Request-Id` are "
+             "believed: `10.0.0.0/8`, `::1`, or `unix` for those of Unix sockets."}),
+    key<&C::forwarding, &C::Forwarding::via>({.name = "forwarding.via",
+                                              .what = "name",
+                                              .check = token,
+                                              .meaning = "Our name in `Via` (RFC 9110 §7.6.3)."}),
+
+    key<&C::log, &C::Log::level>(
+        {.name = "log.level", .meaning = "The least level of messages to write to stderr."}),
+    key<&C::log, &C::Log::access>(
+        {.name = "log.access",
+         .what = "file",
+         .check = not_empty,
+         .meaning = "Where one line per request goes: a file, `stdout` or `off`. SIGUSR1 reopens a "
+                    "file after rotation."}),
+    key<&C::log, &C::Log::access_format>(
+        {.name = "log.access_format",
+         .meaning = "JSON lines, or the combined format that web servers have in common."}),
+
+    key<&C::metrics, &C::Metrics::hosts>(
+        {.name = "metrics.hosts",
+         .most = 100'000,
+         .meaning = "How many hosts have counters of their own; the rest are counted as `other`."}),
+
+    key<&C::process, &C::Process::user>(
+        {.name = "process.user",
+         .what = "user",
+         .meaning = "Whom to become after binding, when started as root. Empty: nobody else."}),
+    key<&C::process, &C::Process::group>(
+        {.name = "process.group", .what = "group", .meaning = "Empty: the user's own."}),
+    key<&C::process, &C::Process::pid_file>(
+        {.name = "process.pid_file",
+         .what = "file",
+         .meaning = "Where the process id is written after binding. Empty: nowhere."}),
+};
+
+constexpr std::array all_host_keys{
+    field<&Host::host>({.name = "host.host",
+                        .what = "name or pattern",
+                        .required = true,
+                        .meaning = "In a pattern `*` stands for one label, `**` for one or more: "
+                                   "`*.example.test`."}),
+    field<&Host::ip>({.name = "host.ip",
+                      .what = "address or name",
+                      .required = true,
+                      .meaning = "The first target. A name is resolved when it is used."}),
+    field<&Host::target_port>({.name = "host.targetPort",
+                               .least = 1,
+                               .most = 65535,
+                               .required = true,
+                               .meaning = "Its port."}),
+    field<&Host::targets>(
+        {.name = "host.targets",
+         .what = "targets",
+         .check = target,
+         .meaning = "Further targets, `address:port`, which share the requests with the first."}),
+    field<&Host::forcessl>(
+        {.name = "host.forcessl",
+         .meaning = "Redirect plain requests to https, where an https listener exists."}),
+    field<&Host::targetssl>({.name = "host.targetssl", .meaning = "Speak TLS to the targets."}),
+    field<&Host::pass_host>(
+        {.name = "host.host-pass-though",
+         .meaning = "Pass the client's `Host` on (the name is spelled as in existing records). "
+                    "false: send the target's name."}),
+    field<&Host::connect_timeout>({.name = "host.connectTimeout",
+                                   .least = 1,
+                                   .most = 600'000,
+                                   .standard = "`timeouts.origin_connect`",
+                                   .meaning = "To connect to a target, per attempt."}),
+    field<&Host::first_byte_timeout>(
+        {.name = "host.firstByteTimeout",
+         .least = 1,
+         .most = day,
+         .standard = "`timeouts.origin_first_byte`",
+         .meaning = "From a sent request to the first byte of its response."}),
+    field<&Host::idle_timeout>({.name = "host.idleTimeout",
+                                .least = 1,
+                                .most = day,
+                                .standard = "`timeouts.origin_idle`",
+                                .meaning = "Between two parts of a response."}),
+};
+
+struct Table {
+  std::string_view name;
+  std::string_view about;
+};
+constexpr Table tables[] = {
+    {"store", "The database of hosts, beside those declared in the file."},
+    {"listen",
+     "An address is `127.0.0.1:8080`, `[::1]:8080`, `*:80` (every address of both families) or "
+     "`unix:/run/proxy.sock`. With port 0 the system chooses one."},
+    {"workers", "Each thread has its own listening sockets and its own connections to targets."},
+    {"timeouts", "A host may have its own for its targets."},
+    {"limits", "What is over a limit is refused with the status given, and counted."},
+    {"origins", "The servers that requests are forwarded to."},
+    {"forwarding", "What is told about clients, and who is believed about them."},
+    {"log", "Messages and the access log."},
+    {"metrics", "What `/metrics` shows."},
+    {"process", "The process as the operating system sees it."},
+};
+constexpr auto all_table_names = [] {
+  std::array<std::string_view, std::size(tables)> names{};
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = tables[i].name;
+  return names;
+}();
+
+// --- The reference
+
+constexpr std::string_view introduction =
+    R"(# Configuration
+
+`proxyd --config FILE` reads a TOML 1.0 file. Every key has a default: only what differs need stand in the file. A key
+that is not listed here is an error. `proxyd --check --config FILE` checks a file and names file, line and key of what
+is wrong with it.
+
+- A **size** is a number of bytes, or a text with a unit: `"64KiB"`, `"4GiB"` (B, KiB, MiB, GiB, TiB, PiB).
+- A **duration** is a number of milliseconds, or a text with a unit: `"500ms"`, `"30s"` (ms, s, m, h, d).
+- Relative paths are relative to the working directory.
+
+SIGHUP takes over the hosts and reopens the access log; everything else needs a restart.
+)";
+
+constexpr std::string_view about_hosts =
+    R"(
+## [[host]]
+
+One for each host: a name, or a pattern of names, and where its requests go. Hosts in the file are read-only and live
+beside those of the store; the same host twice is an error. The fields are those of a record in the store.
+
+```toml
+[[host]]
+host = "**.example.test"
+ip = "127.0.0.1"
+targetPort = 9000
+targets = ["127.0.0.1:9001"]
+```
+)";
+
+template <class Of>
+void describe(std::string& out, const Key<Of>& key, std::string_view name, const Of& defaults) {
+  const Rule& rule = key.rule;
+  const std::string standard = rule.required            ? "required"
+                               : !rule.standard.empty() ? std::string(rule.standard)
+                                                        : '`' + key.shown(rule, defaults) + '`';
+  out += fmt::format("| `{}` | {} | {} | {} | {} |\n", name, key.type(rule), standard,
+                     key.range(rule), rule.meaning);
+}
+
+constexpr std::string_view heading =
+    "\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
+
+// How many letters to insert, remove, replace or swap, ASCII case aside; `limit` or more is
+// `limit`.
+std::size_t distance(std::string_view a, std::string_view b, std::size_t limit) {
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) >= limit) return limit;
+  constexpr std::size_t longest = 64;
+  if (std::max(a.size(), b.size()) > longest) return limit;
+  using Row = std::array<std::size_t, longest + 1>;
+  Row older{};
+  Row old{};
+  Row now{};
+  for (std::size_t j = 0; j <= b.size(); ++j) old[j] = j;
+  const auto same = [&](std::size_t i, std::size_t j) {
+    return base::lower(a[i]) == base::lower(b[j]);
+  };
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    now[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = old[j - 1] + (same(i - 1, j - 1) ? 0 : 1);
+      now[j] = std::min({old[j] + 1, now[j - 1] + 1, replaced});
+      const bool swapped = i > 1 && j > 1 && same(i - 1, j - 2) && same(i - 2, j - 1);
+      if (swapped) now[j] = std::min(now[j], older[j - 2] + 1);
+    }
+    older = std::exchange(old, now);
+  }
+  return std::min(old[b.size()], limit);
+}
+
+}  // namespace
+
+std::string Place::text() const {
+  return fmt::format("{}:{}", file, line);
+}
+
+std::span<const Key<Config>> config_keys() noexcept {
+  return all_config_keys;
+}
+std::span<const Key<Host>> host_keys() noexcept {
+  return all_host_keys;
+}
+std::span<const std::string_view> table_names() noexcept {
+  return all_table_names;
+}
+
+Error error_at(const Place& place, std::string_view key, std::string_view text) {
+  return {Errc::invalid, fmt::format("{}: {}: {}", place.text(), key, text)};
+}
+
+Error unknown_at(const Place& place, std::string_view name, std::span<const std::string_view> known,
+                 std::span<const std::string_view> expected) {
+  // A third of the letters may be wrong.
+  std::size_t best = last_part(name).size() / 3 + 1;
+  std::string_view nearest;
+  for (const std::string_view one : known) {
+    // The right key in the wrong table is as near as a key with one wrong letter.
+    const std::size_t off = last_part(one) == last_part(name) ? 1 : distance(one, name, best);
+    if (off >= best) continue;
+    best = off;
+    nearest = one;
+  }
+  const bool plain = !name.empty() && name.size() <= 80 &&
+                     std::all_of(name.begin(), name.end(), base::is_token_char);
+  return error_at(place, plain ? std::string(name) : base::shown(name),
+                  nearest.empty() ? fmt::format("unknown, expected {}", listed(expected))
+                                  : fmt::format("unknown, did you mean {}?", nearest));
+}
+
+}  // namespace proxycore::server
+
+namespace proxycore {
+
+std::vector<std::string> changed_keys(const Config& one, const Config& other) {
+  std::vector<std::string> names;
+  for (const auto& key : server::all_config_keys) {
+    if (key.shown(key.rule, one) != key.shown(key.rule, other)) names.emplace_back(key.rule.name);
+  }
+  return names;
+}
+
+std::string config_reference() {
+  std::string out(server::introduction);
+  const Config defaults;
+  for (const server::Table& table : server::tables) {
+    out += fmt::format("\n## [{}]\n\n{}\n{}", table.name, table.about, server::heading);
+    for (const auto& key : server::all_config_keys) {
+      const std::string_view name = key.rule.name;
+      if (name.substr(0, name.find('.')) == table.name) {
+        server::describe(out, key, name, defaults);
+      }
+    }
+  }
+  out.append(server::about_hosts).append(server::heading);
+  const Host host;
+  for (const auto& key : server::all_host_keys) {
+    server::describe(out, key, server::last_part(key.rule.name), host);
+  }
+  return out;
+}
+
+}  // namespace proxycore
