@@ -50,10 +50,11 @@ Result<int> listen_unix(const ListenAddress& address, std::uint32_t backlog, std
       errno = EEXIST;
       return fail("expected a socket or nothing at that path");
     }
-    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool alive = probe >= 0 && ::connect(probe, name, sizeof where) == 0;
-    if (probe >= 0) ::close(probe);
-    if (alive) {
+    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (probe < 0) return fail("socket");
+    const bool abandoned = ::connect(probe, name, sizeof where) != 0 && errno == ECONNREFUSED;
+    ::close(probe);
+    if (!abandoned) {  // it answers, is too busy to, or is not ours to judge
       errno = EADDRINUSE;
       return fail("bind");
     }
@@ -151,12 +152,22 @@ bool Listener::accept_one() {
     owner_.on_accept(fd, Address(reinterpret_cast<const sockaddr&>(storage)), *this);
     return true;
   }
-  // The client went away again, or there is nobody: both are for epoll to tell.
-  if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-    watch(false);
-    pause_.arm(out_of_descriptors_pause);
+  switch (errno) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      watch(false);
+      pause_.arm(out_of_descriptors_pause);
+      return false;
+    case ECONNABORTED:  // this client went away again
+    case EINTR:
+    case EPERM:  // a firewall's word
+    case EPROTO:
+      return true;
+    default:
+      return false;
   }
-  return errno == ECONNABORTED || errno == EINTR;
 }
 
 void Listener::accept_rest() {
