@@ -40,6 +40,10 @@ def running(directory, hosts=(), **tables):
         yield proxy
         if proxy.process.poll() is None:
             proxy.stop()
+    except Exception as error:
+        if proxy.process.poll() not in (None, 0):
+            raise Failed(f"proxyd ended with {proxy.process.returncode}\n{proxy.log()}") from error
+        raise
     finally:
         proxy.kill()
 
@@ -67,6 +71,35 @@ def answers(proxy, host, expected, target="/"):
     """Whether a request now gets this body (text) or status (number)."""
     response = fetch(proxy.address, host, target)
     return expected in (response.status, response.body.decode())
+
+
+class Ended(Exception):
+    """The store tool is gone."""
+
+
+class StoreTool:
+    """Changes the hosts of a store, as a process of its own."""
+
+    def __init__(self, url):
+        self.process = subprocess.Popen([STORE_TOOL, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def tell(self, command):
+        """The words after "ok"."""
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        reply = self.process.stdout.readline()
+        if not reply.endswith("\n"):
+            raise Ended
+        expect(reply.startswith("ok"), f"store_tool: {command}: {reply}")
+        return reply[2:].strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
 
 
 # --- origins that fail
@@ -173,7 +206,7 @@ def _(directory):
         until(lambda: origin.requests == 2, "both connections are in use")
         expect(answers(proxy, "app.test", 503), "a third is 503")
         for client in busy:
-            client.close()
+            client.reset()
         until(lambda: answers(proxy, "app.test", "origin"), "it goes on when one is free")
 
 
@@ -296,14 +329,8 @@ def _(directory):
     origin = Backend()
     with stopping(origin), running(
             directory, [plain("fixed.test", origin)], store__url=url, workers__count=2) as proxy:
-        tool = subprocess.Popen([STORE_TOOL, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-        def tell(command):
-            tool.stdin.write(command + "\n")
-            tool.stdin.flush()
-            reply = tool.stdout.readline().strip()
-            expect(reply == "ok", f"store_tool {command}: {reply}")
-        try:
+        with StoreTool(url) as tool:
+            tell = tool.tell
             tell(f"save kept.test {LOOPBACK} {origin.port}")
             until(lambda: answers(proxy, "kept.test", "origin"), "a host of the store is served")
             hosts = ("fixed.test", "kept.test")
@@ -317,10 +344,37 @@ def _(directory):
                         tell(f"remove t{turn}n{number}.test")
                     until(lambda: answers(proxy, f"t{turn}n9.test", 404), "a removed host is 404")
                 load.stop()
-        finally:
-            tool.stdin.close()
-            tool.wait(PATIENCE)
-            tool.stdout.close()
+
+
+@test("a writer killed at any moment loses nothing that it was told is stored")
+def _(directory):
+    url = f"sqlite:{directory}/store.db"
+    origin = Backend()
+    known = {}  # host -> port, as last acknowledged
+    with stopping(origin), running(directory, [plain("fixed.test", origin)], store__url=url) as proxy:
+        for turn in range(15):
+            tool = StoreTool(url)
+            killer = threading.Timer(0.05 + 0.01 * turn, tool.process.kill)
+            killer.start()
+            number = 0
+            with contextlib.suppress(BrokenPipeError, Ended):
+                while True:
+                    host, port = f"h{number % 50}.test", turn * 100 + number % 100 + 1
+                    unsure = host, port
+                    tool.tell(f"save {host} {LOOPBACK} {port}")
+                    known[host] = port
+                    number += 1
+            killer.join()
+            tool.process.wait(PATIENCE)
+            with StoreTool(url) as reader:
+                for host, port in known.items():
+                    found = int(reader.tell(f"port {host}"))
+                    expect(found == port or (host, found) == unsure,
+                           f"turn {turn}: {host} was stored with port {port}, found {found}")
+                    known[host] = found
+        expect(len(known) > 10, f"only {len(known)} hosts were written")
+        expect(answers(proxy, "fixed.test", "origin"), "the proxy goes on")
+        until(lambda: answers(proxy, next(iter(known)), 502), "what was stored is served (by nobody)")
 
 
 @test("WebSockets and downloads go on when their host is changed or removed")
@@ -614,7 +668,7 @@ def _(directory):
         url = f"http://app.test:{proxy.port}"
         body = directory / "body"
         body.write_bytes(os.urandom(5 * MIB))
-        counts = output_of(*curl, "-o", "/dev/null", "-w", "%{num_connects} ", *[f"{url}/"] * 10).split()
+        counts = output_of(*curl, "-w", "%{num_connects} ", *["-o", "/dev/null", f"{url}/"] * 10).split()
         expect(counts == ["1"] + ["0"] * 9, f"ten requests on one connection, found {counts}")
         for more in ([], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"], ["--http1.0"]):
             found = output_of(*curl, *more, "--data-binary", f"@{body}", f"{url}/sum").split()[0]
@@ -634,7 +688,8 @@ def _(directory):
         told = output_of("wrk", "-t1", "-c64", "-d2s", "-H", "Host: app.test", url)
         expect("Socket errors" not in told and "Non-2xx" not in told, told)
         expect(int(re.search(r"(\d+) requests in", told)[1]) > 200, told)
-        told = output_of("h2load", "--h1", "-n", "2000", "-c", "32", "-H", "Host: app.test", url)
+        told = output_of("h2load", "--h1", "-n", "2000", "-c", "32", f"--connect-to={LOOPBACK}:{proxy.port}",
+                         "http://app.test/")
         expect(re.search(r"2000 succeeded, 0 failed, 0 errored, 0 timeout", told), told)
 
 
@@ -961,7 +1016,7 @@ def _(directory):
             ('[nothing]\nx = 1\n', 1, ["nothing"]),
             ('[[host]]\nhost = "a.test"\nip = "127.0.0.1"\ntargetPort = 70000\n', 4, ["targetPort", "65535"]),
             ('[store]\nurl = "redis://x"\n', 2, ["store.url"]),
-            ('a = [\n', 2, [])):
+            ('[log]\nlevel = = 1\n', 2, [])):
         code, told = check(text)
         expect(code == 2, f"{text!r}: expected 2, found {code}: {told}")
         expect(f"c.toml:{line}" in told and all(word in told for word in words),
