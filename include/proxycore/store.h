@@ -10,11 +10,13 @@
 #include <proxycore/deadline.h>
 #include <proxycore/result.h>
 
-#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,20 +27,20 @@ namespace proxycore {
 // Field name -> value. Values are texts as the old software writes them ("true", "8080").
 using Record = std::map<std::string, std::string, std::less<>>;
 
-// How long a record lives; nullopt: until erased.
+// How long a record lives, at least a second; nullopt: until erased.
 using Ttl = std::optional<Seconds>;
 
-// A named lock held by this process; destroying it gives it back.
+// A named lock held by this process; destroying it gives it back. Must be gone before its store.
 class Lease {
  public:
   virtual ~Lease() = default;
-  // Extends the lease. Errors: conflict (it ran out and somebody else holds it).
+  // Lets it live for its whole ttl again. Errors: conflict (it ran out; somebody else may hold it).
   virtual Result<void> renew(const Deadline& by) = 0;
   // Grows with every holder of this name; a write guarded by a smaller token is stale.
   [[nodiscard]] virtual std::uint64_t token() const noexcept = 0;
 };
 
-// Cancels its watch when destroyed; no callback runs after that.
+// Cancels its watch when destroyed; no callback runs after that. Must be gone before its store.
 class Watch {
  public:
   virtual ~Watch() = default;
@@ -53,14 +55,21 @@ class Store {
 
   virtual ~Store() = default;
 
-  // Errors: not_found, timeout, io.
+  // Every function below may fail with busy (other processes or threads kept it waiting until the
+  // deadline), timeout (its own work took that long), cancelled and io.
+  // Errors: not_found.
   virtual Result<Record> get(std::string_view key, const Deadline& by) = 0;
-  // Replaces the whole record at once. Errors: invalid (empty key, empty record), limit, busy, io.
+  // Replaces the whole record at once. Errors: invalid (empty key, empty record, ttl < 1 s),
+  // limit.
   virtual Result<void> put(std::string_view key, const Record& record, Ttl ttl,
                            const Deadline& by) = 0;
   // Like put, only if no record has that key. Errors: conflict (it exists), as put.
   virtual Result<void> create(std::string_view key, const Record& record, Ttl ttl,
                               const Deadline& by) = 0;
+  // As put, for many records with far less work for each. Either all are written or, on an error,
+  // none, except where a backend cannot promise that; a watch may be told the prefix alone.
+  virtual Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
+                               const Deadline& by) = 0;
   // false: was not there.
   virtual Result<bool> erase(std::string_view key, const Deadline& by) = 0;
   // Every live key that starts with `prefix`, sorted by bytes.
@@ -70,12 +79,13 @@ class Store {
   virtual Result<void> scan(std::string_view prefix,
                             const std::function<void(std::string_view key, Record&& record)>& each,
                             const Deadline& by) = 0;
-  // Errors: busy (somebody holds it until the deadline).
+  // Waits for whoever holds it. Errors: busy (somebody still does at the deadline), invalid (empty
+  // name, ttl < 1 s).
   virtual Result<std::unique_ptr<Lease>> lock(std::string_view name, Seconds ttl,
                                               const Deadline& by) = 0;
   // `changed` is called on a thread of the store after a record under `prefix` changed, by this or
   // any other process; several changes may be told as one (with the prefix itself as the key when
-  // it is not known which). It must not block.
+  // it is not known which). It must not block. Records that expire are not told.
   virtual Result<std::unique_ptr<Watch>> watch(
       std::string_view prefix, std::function<void(std::string_view key)> changed) = 0;
   // "sqlite:./proxycore.db", "memory:": for logs; never carries a password.
@@ -85,7 +95,8 @@ class Store {
 // Lives in this process only.
 std::unique_ptr<Store> open_memory();
 // One file, shared by the processes of one machine (SQLite, WAL). Creates it with mode 0600.
-// Errors: io (the path and what the system said), invalid (not such a store, or a newer layout).
+// Errors: io (the path and what the system said), invalid (not such a store, or a newer layout);
+// nothing is changed in a file that is not ours.
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path);
 // By url: "memory:", "sqlite:PATH". Errors: invalid (names the schemes that are known), as above.
 Result<std::unique_ptr<Store>> open_store(std::string_view url);
