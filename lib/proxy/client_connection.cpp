@@ -98,7 +98,8 @@ void ClientConnection::on_end() {
 
 void ClientConnection::on_writable() {
   if (closed_) return;
-  resume_ = true;  // input that waited for room in the output
+  codec_.written();
+  if (closed_) return;
   worker_.loop().later(*this);
   phase_ = Phase::exchange;  // progress: the limit for a client that takes nothing starts anew
 }
@@ -111,11 +112,12 @@ void ClientConnection::on_closed(const Error& /*why*/) {
 
 // The end of a turn in which something was written, or may be read on.
 void ClientConnection::on_later() {
-  // A client that pipelines and does not read waits for its own backlog.
-  while (resume_ && !closed_ && codec_.output().size() < worker_.http_limits().high_water) {
+  // One exchange a call, while pipelined ones are answered at once. A client that does not read
+  // waits for its own backlog.
+  do {
     resume_ = false;
     codec_.feed({});
-  }
+  } while (resume_ && !closed_ && codec_.output().size() < worker_.http_limits().high_water);
   if (closed_) return;
   flush();
   if (!closed_) update();

@@ -2,6 +2,8 @@
 
 #include "base/text.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace proxycore::proxy::edge {
@@ -39,11 +41,47 @@ const Page* page_of(std::uint16_t status) noexcept {
   return nullptr;
 }
 
+constexpr std::string_view allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+// The weight of a member of Accept, 0..1000 (RFC 9110 §12.4.2); 1000 when there is none.
+int weight(std::string_view parameters) {
+  while (!parameters.empty()) {
+    const std::size_t semicolon = parameters.find(';');
+    const std::string_view one = base::trim(parameters.substr(0, semicolon));
+    parameters = semicolon == std::string_view::npos ? "" : parameters.substr(semicolon + 1);
+    if (one.size() < 3 || !base::same(one.substr(0, 2), "q=")) continue;
+    if (one[2] != '0') return 1000;
+    int thousandths = 0;
+    int digit = 100;
+    for (std::size_t i = 4; i < one.size() && base::is_digit(one[i]) && digit > 0; digit /= 10) {
+      thousandths += (one[i++] - '0') * digit;
+    }
+    return thousandths;
+  }
+  return 1000;
+}
+
+// Whether the request would rather have JSON than HTML; of two equal ones, the first.
 bool wants_json(const http::Head& request) {
-  const auto accept = request.fields.find(http::FieldId::accept);
-  if (!accept) return false;
-  const std::size_t json = accept->find("json");
-  return json != std::string_view::npos && json < accept->find("text/html");
+  int best = 0;
+  bool json = false;
+  for (const http::Fields::Field field : request.fields) {
+    if (field.id != http::FieldId::accept) continue;
+    std::string_view rest = field.value;
+    while (!rest.empty()) {
+      const std::string_view member = base::next_member(rest);
+      const std::size_t semicolon = std::min(member.find(';'), member.size());
+      const std::string_view type = base::trim(member.substr(0, semicolon));
+      const bool is_json = base::same(type, "application/json") ||
+                           (type.size() > 5 && base::same(type.substr(type.size() - 5), "+json"));
+      if (!is_json && !base::same(type, "text/html") && !base::same(type, "*/*")) continue;
+      const int rated = weight(member.substr(semicolon));
+      if (rated <= best) continue;
+      best = rated;
+      json = is_json;
+    }
+  }
+  return json;
 }
 
 }  // namespace
@@ -81,11 +119,19 @@ void error(const http::Head& request, std::uint16_t status, std::string_view id,
   head.fields.add(http::FieldId::date, date);
   head.fields.add("Cache-Control", "no-store");
   head.fields.add(http::FieldId::x_request_id, id);
-  if (status == 405) head.fields.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  if (status == 405) head.fields.add("Allow", allowed);
   if (status == 503) head.fields.add("Retry-After", "1");
   head.framing = http::Framing::length;
   head.content_length = body.size();
   if (request.method == "HEAD") body.clear();
+}
+
+void options(std::string_view id, std::string_view date, http::Head& head) {
+  head.clear();
+  head.status = 204;
+  head.fields.add("Allow", allowed);
+  head.fields.add(http::FieldId::date, date);
+  head.fields.add(http::FieldId::x_request_id, id);
 }
 
 }  // namespace proxycore::proxy::edge

@@ -20,4 +20,7 @@ std::string_view reason(std::uint16_t status) noexcept;
 void error(const http::Head& request, std::uint16_t status, std::string_view id,
            std::string_view date, http::Head& head, std::string& body);
 
+// The reply to an OPTIONS request that is not to be passed on (RFC 9110 §7.6.2, §9.3.7).
+void options(std::string_view id, std::string_view date, http::Head& head);
+
 }  // namespace proxycore::proxy::edge

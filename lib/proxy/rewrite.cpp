@@ -2,7 +2,10 @@
 
 #include "base/text.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
 
 namespace proxycore::proxy {
 
@@ -18,6 +21,25 @@ bool Trust::trusts(const io::Address& peer) const noexcept {
 }
 
 namespace {
+
+// HTTP under another name: through the tunnel that follows the 101, requests would pass us that
+// nobody routed, rewrote or counted. RFC 9113 §3.1 has done away with them.
+constexpr std::string_view http_protocols[] = {"h2c", "h2", "HTTP", "TLS"};
+
+bool upgrades_to_http(const Fields& fields) {
+  for (const Fields::Field field : fields) {
+    if (field.id != FieldId::upgrade) continue;
+    std::string_view rest = field.value;
+    while (!rest.empty()) {
+      const std::string_view member = base::next_member(rest);
+      const std::string_view name = member.substr(0, member.find('/'));
+      for (const std::string_view protocol : http_protocols) {
+        if (base::same(name, protocol)) return true;
+      }
+    }
+  }
+  return false;
+}
 
 // Removes what the Connection field names, and the fields that are hop-by-hop by definition.
 void remove_hop_by_hop(http::Head& head) {
@@ -50,32 +72,33 @@ void remove_hop_by_hop(http::Head& head) {
   fields.remove(FieldId::proxy_connection);
   fields.remove(FieldId::transfer_encoding);
   // Whether trailers are understood is for this hop, and ours passes them on (RFC 9110 §10.1.4).
-  if (const auto te = fields.find(FieldId::te)) {
-    const bool trailers = base::has_member(*te, "trailers");
+  if (fields.has(FieldId::te)) {
+    bool trailers = false;
+    for (const Fields::Field field : fields) {
+      trailers = trailers || (field.id == FieldId::te && base::has_member(field.value, "trailers"));
+    }
     fields.remove(FieldId::te);
     if (trailers) fields.add(FieldId::te, "trailers");
+  }
+  if (head.is_request() && fields.has(FieldId::upgrade)) {
+    if (upgrades_to_http(fields)) head.upgrade = false;
+    fields.remove("HTTP2-Settings");
   }
   if (!head.upgrade && head.status != 426) fields.remove(FieldId::upgrade);
 }
 
-// One string from several fields of a name, for appending to it.
-void join(const Fields& fields, FieldId id, std::string& into) {
+// Programs behind CGI read X_Forwarded_For as X-Forwarded-For: who is not believed in the one
+// spelling is not heard in the other.
+void remove_lookalikes(Fields& fields) {
+  constexpr std::size_t longest = 24;
   for (const Fields::Field field : fields) {
-    if (field.id != id) continue;
-    if (!into.empty()) into.append(", ");
-    into.append(field.value);
+    if (field.id != FieldId::other || field.name.size() > longest) continue;
+    if (field.name.find('_') == std::string_view::npos) continue;
+    std::array<char, longest> hyphens;
+    std::replace_copy(field.name.begin(), field.name.end(), hyphens.begin(), '_', '-');
+    const std::string_view read_as{hyphens.data(), field.name.size()};
+    if (http::field_id(read_as) != FieldId::other) fields.remove(field.name);
   }
-}
-
-void append_to(Fields& fields, FieldId id, std::string_view value) {
-  if (!fields.has(id)) {
-    fields.add(id, value);
-    return;
-  }
-  std::string joined;
-  join(fields, id, joined);
-  joined.append(", ").append(value);
-  fields.set(id, joined);
 }
 
 // Fixed room for a short value that is put together without touching the heap.
@@ -100,6 +123,16 @@ class Short {
   std::size_t used_ = 0;
   std::string spilled_;
 };
+
+void append_to(Fields& fields, FieldId id, std::string_view value) {
+  Short joined;
+  if (fields.has(id)) {
+    for (const Fields::Field field : fields) {
+      if (field.id == id) joined.add(field.value).add(", ");
+    }
+  }
+  fields.set(id, joined.add(value).text());
+}
 
 bool is_token_or_empty(std::string_view text) {
   return text.empty() || base::is_token(text);
@@ -136,25 +169,69 @@ std::string_view bare_address(std::string_view element) {
   return one_colon ? element.substr(0, colon) : element;
 }
 
+// The members of all X-Forwarded-For lines, backwards: first the one that our peer has seen.
+class Hops {
+ public:
+  explicit Hops(const Fields& fields)
+      : fields_(fields), lines_(fields.count(FieldId::x_forwarded_for)) {}
+
+  // false: there are no more.
+  bool next(std::string_view& hop) {
+    if (!in_line_) {
+      if (lines_ == 0) return false;
+      rest_ = line(--lines_);
+    }
+    const std::size_t comma = rest_.rfind(',');
+    in_line_ = comma != std::string_view::npos;
+    hop = in_line_ ? rest_.substr(comma + 1) : rest_;
+    rest_ = rest_.substr(0, comma);
+    return true;
+  }
+
+ private:
+  [[nodiscard]] std::string_view line(std::size_t index) const {
+    for (const Fields::Field field : fields_) {
+      if (field.id == FieldId::x_forwarded_for && index-- == 0) return field.value;
+    }
+    return {};
+  }
+
+  const Fields& fields_;
+  std::size_t lines_;  // not begun yet
+  std::string_view rest_;
+  bool in_line_ = false;
+};
+
+constexpr std::string_view max_forwards = "Max-Forwards";
+
+// How often the request may still be passed on, where it says so and means it (RFC 9110 §7.6.2).
+std::optional<std::uint64_t> hops_left(const http::Head& head) {
+  if (head.method != "OPTIONS" && head.method != "TRACE") return std::nullopt;
+  const auto text = head.fields.find(max_forwards);
+  return text ? base::parse_decimal(*text) : std::nullopt;
+}
+
+void count_down(http::Head& head) {
+  const auto left = hops_left(head);
+  if (!left || *left == 0) return;
+  std::array<char, 20> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), *left - 1).ptr;
+  head.fields.remove(max_forwards);
+  head.fields.add(max_forwards, {text.data(), static_cast<std::size_t>(end - text.data())});
+}
+
 }  // namespace
 
 std::string_view rewrite::client_address(const http::Head& head, const ClientInfo& client,
                                          const Trust& trust) {
   if (!client.trusted) return client.peer;
-  // The last field is the one nearest to us; within it, the last member.
   std::string_view address;
-  std::string_view last_list;
-  for (const Fields::Field field : head.fields) {
-    if (field.id == FieldId::x_forwarded_for) last_list = field.value;
-  }
-  while (!last_list.empty()) {
-    const std::size_t comma = last_list.rfind(',');
-    const std::string_view element =
-        bare_address(comma == std::string_view::npos ? last_list : last_list.substr(comma + 1));
-    last_list = comma == std::string_view::npos ? std::string_view{} : last_list.substr(0, comma);
-    const auto parsed = io::Address::parse(element, 0);
+  Hops hops(head.fields);
+  for (std::string_view hop; hops.next(hop);) {
+    hop = bare_address(hop);
+    const auto parsed = io::Address::parse(hop, 0);
     if (!parsed) break;
-    address = element;
+    address = hop;
     if (!trust.trusts(*parsed)) break;
   }
   if (!address.empty()) return address;
@@ -165,6 +242,10 @@ std::string_view rewrite::client_address(const http::Head& head, const ClientInf
   return client.peer;
 }
 
+bool rewrite::is_last_hop(const http::Head& head) {
+  return hops_left(head) == 0;
+}
+
 void rewrite::request(http::Head& head, const ClientInfo& client, std::string_view address,
                       std::string_view via, std::string_view id) {
   Fields& fields = head.fields;
@@ -172,6 +253,8 @@ void rewrite::request(http::Head& head, const ClientInfo& client, std::string_vi
   Short real;
   real.add(address);
   remove_hop_by_hop(head);
+  remove_lookalikes(fields);
+  count_down(head);
   const std::string_view scheme = client.tls ? "https" : "http";
   Short element;
   forwarded(element, client.peer, head.authority, scheme);
@@ -202,6 +285,10 @@ void rewrite::request(http::Head& head, const ClientInfo& client, std::string_vi
 
 void rewrite::point_at(http::Head& head, const Route& route, const Target& target) {
   if (!route.pass_host) head.authority = target.text();
+}
+
+void rewrite::interim(http::Head& head) {
+  remove_hop_by_hop(head);
 }
 
 void rewrite::response(http::Head& head, std::string_view id, std::string_view date) {

@@ -40,11 +40,17 @@ namespace rewrite {
 std::string_view client_address(const http::Head& head, const ClientInfo& client,
                                 const Trust& trust);
 
-// `address` is that of client_address(); `via` our name; `id` the request's id.
+// Whether the request asks not to be passed on any further (RFC 9110 §7.6.2).
+bool is_last_hop(const http::Head& head);
+
+// `address` is that of client_address(); `via` our name; `id` the request's id. An upgrade to HTTP
+// itself is taken out: what follows it would pass us unseen.
 void request(http::Head& head, const ClientInfo& client, std::string_view address,
              std::string_view via, std::string_view id);
 // The request's own view of Host, if the route does not pass it on.
 void point_at(http::Head& head, const Route& route, const Target& target);
+// 1xx but 101.
+void interim(http::Head& head);
 void response(http::Head& head, std::string_view id, std::string_view date);
 
 }  // namespace rewrite

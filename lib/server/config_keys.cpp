@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,8 +20,6 @@ constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = kib * kib;
 constexpr std::uint64_t pib = mib * mib * kib;
 constexpr std::uint64_t any_u32 = std::numeric_limits<std::uint32_t>::max();
-
-// --- Checks of texts
 
 Error expected(std::string_view what, std::string_view text) {
   return {Errc::invalid, fmt::format("expected {}, found {}", what, base::shown(text))};
@@ -70,274 +68,6 @@ Result<void> not_empty(std::string_view text) {
   if (!text.empty()) return {};
   return expected("a text that is not empty", text);
 }
-
-// --- Amounts with a unit
-
-struct Unit {
-  std::string_view suffix;
-  std::uint64_t factor;
-};
-// The largest first.
-constexpr Unit size_units[] = {{"PiB", pib}, {"TiB", mib* mib}, {"GiB", mib* kib},
-                               {"MiB", mib}, {"KiB", kib},      {"B", 1}};
-constexpr Unit duration_units[] = {
-    {"d", day}, {"h", day / 24}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
-
-std::optional<std::uint64_t> amount(std::string_view text, std::span<const Unit> units) {
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  for (const Unit& unit : units) {
-    if (unit.suffix != text.substr(digits)) continue;
-    const auto count = base::parse_decimal(text.substr(0, digits),
-                                           std::numeric_limits<std::uint64_t>::max() / unit.factor);
-    if (count) return *count * unit.factor;
-  }
-  return std::nullopt;
-}
-
-std::string with_unit(std::uint64_t value, std::span<const Unit> units) {
-  if (value == 0) return "0";
-  const auto& unit = *std::find_if(units.begin(), units.end(),
-                                   [&](const Unit& u) { return value % u.factor == 0; });
-  return fmt::format("{}{}", value / unit.factor, unit.suffix);
-}
-
-// --- Messages
-
-std::string found(const Given& given) {
-  struct Words {
-    std::string operator()(const Given::Other& other) { return std::string(other.what); }
-    std::string operator()(bool value) { return value ? "true" : "false"; }
-    std::string operator()(std::int64_t value) { return std::to_string(value); }
-    std::string operator()(const std::string& value) { return base::shown(value); }
-    std::string operator()(const std::vector<Given>& /*value*/) { return "an array"; }
-  };
-  return std::visit(Words{}, given.value);
-}
-
-Error wrong(const Rule& rule, const Given& given, std::string_view wanted) {
-  return error_at(given.place, rule.name,
-                  fmt::format("expected {}, found {}", wanted, found(given)));
-}
-
-std::string_view last_part(std::string_view name) {
-  return name.substr(name.rfind('.') + 1);
-}
-
-std::string listed(std::span<const std::string_view> names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (i > 0) text += i + 1 == names.size() ? " or " : ", ";
-    text += last_part(names[i]);
-  }
-  return text;
-}
-
-// As TOML writes a text. Control characters do not occur: check_text() refuses them.
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out += '"';
-}
-
-Result<void> check_text(const Rule& rule, const Given& given) {
-  const std::string& text = *std::get_if<std::string>(&given.value);
-  const bool control = std::any_of(text.begin(), text.end(),
-                                   [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; });
-  if (control) return wrong(rule, given, "a text without control characters");
-  if (rule.check == nullptr) return {};
-  auto checked = rule.check(text);
-  if (!checked) return error_at(given.place, rule.name, checked.error().detail);
-  return {};
-}
-
-// --- How each type of value is read, shown and described
-
-template <class T>
-struct Value;
-
-template <class T>
-requires(std::is_integral_v<T>) struct Value<T> {
-  static std::string one(const Rule& rule, std::uint64_t value) {
-    if (rule.form == Form::size) return with_unit(value, size_units);
-    if (rule.form == Form::octal) return fmt::format("\"{:04o}\"", value);
-    return std::to_string(value);
-  }
-  static std::string type(const Rule& rule) {
-    return rule.form == Form::size ? "size" : rule.form == Form::octal ? "octal text" : "number";
-  }
-  static std::string range(const Rule& rule) {
-    return fmt::format("{} to {}", one(rule, rule.least), one(rule, rule.most));
-  }
-  static std::string shown(const Rule& rule, T value) {
-    return rule.form == Form::size && value != 0 ? quoted(one(rule, value)) : one(rule, value);
-  }
-  static Result<void> read(const Rule& rule, const Given& given, T& to) {
-    const auto value = number(rule, given);
-    if (value && *value >= rule.least && *value <= rule.most) {
-      to = static_cast<T>(*value);
-      return {};
-    }
-    const std::string_view like = value                      ? ""
-                                  : rule.form == Form::size  ? " like 65536 or \"64KiB\""
-                                  : rule.form == Form::octal ? " like \"0660\""
-                                                             : "";
-    return wrong(rule, given,
-                 fmt::format("{} {} from {}{}", rule.form == Form::octal ? "an" : "a", type(rule),
-                             range(rule), like));
-  }
-
- private:
-  static std::optional<std::uint64_t> number(const Rule& rule, const Given& given) {
-    const auto* text = std::get_if<std::string>(&given.value);
-    if (rule.form == Form::octal) {
-      // An integer would be read as decimal by one and as octal by another.
-      if (text == nullptr || text->empty() || text->size() > 5 ||
-          text->find_first_not_of("01234567") != std::string::npos) {
-        return std::nullopt;
-      }
-      return std::stoul(*text, nullptr, 8);
-    }
-    if (rule.form == Form::size && text != nullptr) return amount(*text, size_units);
-    const auto* integer = std::get_if<std::int64_t>(&given.value);
-    if (integer == nullptr || *integer < 0) return std::nullopt;
-    return static_cast<std::uint64_t>(*integer);
-  }
-};
-
-template <>
-struct Value<Millis> {
-  static std::string type(const Rule& /*rule*/) { return "duration"; }
-  static std::string range(const Rule& rule) {
-    return fmt::format("{} to {}", with_unit(rule.least, duration_units),
-                       with_unit(rule.most, duration_units));
-  }
-  static std::string shown(const Rule& /*rule*/, Millis value) {
-    if (value.count() == 0) return "0";
-    return quoted(with_unit(static_cast<std::uint64_t>(value.count()), duration_units));
-  }
-  static Result<void> read(const Rule& rule, const Given& given, Millis& to) {
-    std::optional<std::uint64_t> value;
-    if (const auto* text = std::get_if<std::string>(&given.value)) {
-      value = amount(*text, duration_units);
-    } else if (const auto* integer = std::get_if<std::int64_t>(&given.value);
-               integer != nullptr && *integer >= 0) {
-      value = static_cast<std::uint64_t>(*integer);
-    }
-    if (value && *value >= rule.least && *value <= rule.most) {
-      to = Millis{static_cast<std::int64_t>(*value)};
-      return {};
-    }
-    return wrong(rule, given,
-                 fmt::format("a duration from {}{}", range(rule),
-                             value ? "" : " like \"30s\" or 500 (milliseconds)"));
-  }
-};
-
-template <>
-struct Value<std::optional<Millis>> {
-  static std::string type(const Rule& rule) { return Value<Millis>::type(rule); }
-  static std::string range(const Rule& rule) { return Value<Millis>::range(rule); }
-  static std::string shown(const Rule& rule, const std::optional<Millis>& value) {
-    return value ? Value<Millis>::shown(rule, *value) : "";
-  }
-  static Result<void> read(const Rule& rule, const Given& given, std::optional<Millis>& to) {
-    return Value<Millis>::read(rule, given, to.emplace());
-  }
-};
-
-template <>
-struct Value<bool> {
-  static std::string type(const Rule& /*rule*/) { return "true or false"; }
-  static std::string range(const Rule& /*rule*/) { return {}; }
-  static std::string shown(const Rule& /*rule*/, bool value) { return value ? "true" : "false"; }
-  static Result<void> read(const Rule& rule, const Given& given, bool& to) {
-    const auto* value = std::get_if<bool>(&given.value);
-    if (value == nullptr) return wrong(rule, given, type(rule));
-    to = *value;
-    return {};
-  }
-};
-
-template <>
-struct Value<std::string> {
-  static std::string type(const Rule& rule) {
-    return std::string(rule.what.empty() ? "text" : rule.what);
-  }
-  static std::string range(const Rule& /*rule*/) { return {}; }
-  static std::string shown(const Rule& /*rule*/, const std::string& value) { return quoted(value); }
-  static Result<void> read(const Rule& rule, const Given& given, std::string& to) {
-    const auto* value = std::get_if<std::string>(&given.value);
-    if (value == nullptr) return wrong(rule, given, "a text");
-    PX_CHECK(check_text(rule, given));
-    to = *value;
-    return {};
-  }
-};
-
-template <>
-struct Value<std::vector<std::string>> {
-  static std::string type(const Rule& rule) { return fmt::format("array of {}", rule.what); }
-  static std::string range(const Rule& /*rule*/) { return {}; }
-  static std::string shown(const Rule& /*rule*/, const std::vector<std::string>& value) {
-    std::string text = "[";
-    for (const std::string& part : value) {
-      if (text.size() > 1) text += ", ";
-      text += quoted(part);
-    }
-    return text += ']';
-  }
-  static Result<void> read(const Rule& rule, const Given& given, std::vector<std::string>& to) {
-    const auto* parts = std::get_if<std::vector<Given>>(&given.value);
-    if (parts == nullptr) return wrong(rule, given, "an " + type(rule));
-    std::vector<std::string> texts;
-    texts.reserve(parts->size());
-    for (const Given& part : *parts) {
-      const auto* text = std::get_if<std::string>(&part.value);
-      if (text == nullptr) return wrong(rule, part, "a text in the " + type(rule));
-      PX_CHECK(check_text(rule, part));
-      texts.push_back(*text);
-    }
-    to = std::move(texts);
-    return {};
-  }
-};
-
-template <class Enum>
-struct Names;
-template <>
-struct Names<LogLevel> {
-  static constexpr std::string_view all[] = {"debug", "info", "warning", "error"};
-};
-template <>
-struct Names<LogFormat> {
-  static constexpr std::string_view all[] = {"json", "combined"};
-};
-
-template <class Enum>
-requires(std::is_enum_v<Enum>) struct Value<Enum> {
-  static constexpr std::span<const std::string_view> names = Names<Enum>::all;
-
-  static std::string type(const Rule& /*rule*/) { return listed(names); }
-  static std::string range(const Rule& /*rule*/) { return {}; }
-  static std::string shown(const Rule& /*rule*/, Enum value) {
-    return quoted(names[static_cast<std::size_t>(value)]);
-  }
-  static Result<void> read(const Rule& rule, const Given& given, Enum& to) {
-    if (const auto* text = std::get_if<std::string>(&given.value)) {
-      const auto at = std::find(names.begin(), names.end(), *text);
-      if (at != names.end()) {
-        to = static_cast<Enum>(at - names.begin());
-        return {};
-      }
-    }
-    return wrong(rule, given, type(rule));
-  }
-};
-
-// --- The keys
 
 template <class Owner, class T>
 T field_type(T Owner::*);
@@ -601,11 +331,7 @@ constexpr std::array all_host_keys{
                                 .meaning = "Between two parts of a response."}),
 };
 
-struct Table {
-  std::string_view name;
-  std::string_view about;
-};
-constexpr Table tables[] = {
+constexpr Table all_tables[] = {
     {"store", "The database of hosts, beside those declared in the file."},
     {"listen",
      "An address is `127.0.0.1:8080`, `[::1]:8080`, `*:80` (every address of both families) or "
@@ -619,57 +345,6 @@ constexpr Table tables[] = {
     {"metrics", "What `/metrics` shows."},
     {"process", "The process as the operating system sees it."},
 };
-constexpr auto all_table_names = [] {
-  std::array<std::string_view, std::size(tables)> names{};
-  for (std::size_t i = 0; i < names.size(); ++i) names[i] = tables[i].name;
-  return names;
-}();
-
-// --- The reference
-
-constexpr std::string_view introduction =
-    R"(# Configuration
-
-`proxyd --config FILE` reads a TOML 1.0 file. Every key has a default: only what differs need stand in the file. A key
-that is not listed here is an error. `proxyd --check --config FILE` checks a file and names file, line and key of what
-is wrong with it.
-
-- A **size** is a number of bytes, or a text with a unit: `"64KiB"`, `"4GiB"` (B, KiB, MiB, GiB, TiB, PiB).
-- A **duration** is a number of milliseconds, or a text with a unit: `"500ms"`, `"30s"` (ms, s, m, h, d).
-- Relative paths are relative to the working directory.
-
-SIGHUP takes over the hosts and reopens the access log; everything else needs a restart.
-)";
-
-constexpr std::string_view about_hosts =
-    R"(
-## [[host]]
-
-One for each host: a name, or a pattern of names, and where its requests go. Hosts in the file are read-only and live
-beside those of the store; the same host twice is an error. The fields are those of a record in the store.
-
-```toml
-[[host]]
-host = "**.example.test"
-ip = "127.0.0.1"
-targetPort = 9000
-targets = ["127.0.0.1:9001"]
-```
-)";
-
-template <class Of>
-void describe(std::string& out, const Key<Of>& key, std::string_view name, const Of& defaults) {
-  const Rule& rule = key.rule;
-  const std::string standard = rule.required            ? "required"
-                               : !rule.standard.empty() ? std::string(rule.standard)
-                                                        : '`' + key.shown(rule, defaults) + '`';
-  out += fmt::format("| `{}` | {} | {} | {} | {} |\n", name, key.type(rule), standard,
-                     key.range(rule), rule.meaning);
-}
-
-constexpr std::string_view heading =
-    "\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
-
 // How many letters to insert, remove, replace or swap, ASCII case aside; `limit` or more is
 // `limit`.
 std::size_t distance(std::string_view a, std::string_view b, std::size_t limit) {
@@ -699,22 +374,14 @@ std::size_t distance(std::string_view a, std::string_view b, std::size_t limit) 
 
 }  // namespace
 
-std::string Place::text() const {
-  return fmt::format("{}:{}", file, line);
-}
-
 std::span<const Key<Config>> config_keys() noexcept {
   return all_config_keys;
 }
 std::span<const Key<Host>> host_keys() noexcept {
   return all_host_keys;
 }
-std::span<const std::string_view> table_names() noexcept {
-  return all_table_names;
-}
-
-Error error_at(const Place& place, std::string_view key, std::string_view text) {
-  return {Errc::invalid, fmt::format("{}: {}: {}", place.text(), key, text)};
+std::span<const Table> tables() noexcept {
+  return all_tables;
 }
 
 Error unknown_at(const Place& place, std::string_view name, std::span<const std::string_view> known,
@@ -746,26 +413,6 @@ std::vector<std::string> changed_keys(const Config& one, const Config& other) {
     if (key.shown(key.rule, one) != key.shown(key.rule, other)) names.emplace_back(key.rule.name);
   }
   return names;
-}
-
-std::string config_reference() {
-  std::string out(server::introduction);
-  const Config defaults;
-  for (const server::Table& table : server::tables) {
-    out += fmt::format("\n## [{}]\n\n{}\n{}", table.name, table.about, server::heading);
-    for (const auto& key : server::all_config_keys) {
-      const std::string_view name = key.rule.name;
-      if (name.substr(0, name.find('.')) == table.name) {
-        server::describe(out, key, name, defaults);
-      }
-    }
-  }
-  out.append(server::about_hosts).append(server::heading);
-  const Host host;
-  for (const auto& key : server::all_host_keys) {
-    server::describe(out, key, server::last_part(key.rule.name), host);
-  }
-  return out;
 }
 
 }  // namespace proxycore

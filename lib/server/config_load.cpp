@@ -23,6 +23,7 @@ namespace {
 
 using server::error_at;
 using server::Given;
+using server::last_part;
 using server::Place;
 using server::unknown_at;
 
@@ -107,13 +108,14 @@ class Reader {
   }
 
   Result<void> read_table(std::string_view table, const toml::node& node, const Place& place) {
-    const auto tables = server::table_names();
     const auto known = names_of(server::config_keys());
-    if (std::find(tables.begin(), tables.end(), table) == tables.end()) {
-      std::vector<std::string_view> names(tables.begin(), tables.end());
+    const auto tables = server::tables();
+    if (std::none_of(tables.begin(), tables.end(),
+                     [&](const auto& one) { return one.name == table; })) {
+      std::vector<std::string_view> names;
+      for (const auto& one : tables) names.push_back(one.name);
       names.push_back("host");
-      const auto candidates = node.is_table() ? names : known;
-      return unknown_at(place, table, candidates, names);
+      return unknown_at(place, table, node.is_table() ? names : known, names);
     }
     if (!node.is_table()) {
       return error_at(place, table,
@@ -127,7 +129,7 @@ class Reader {
       if (key == keys.end()) {
         std::vector<std::string_view> siblings;
         for (const std::string_view one : known) {
-          if (one.starts_with(fmt::format("{}.", table))) siblings.push_back(one);
+          if (one.starts_with(fmt::format("{}.", table))) siblings.push_back(last_part(one));
         }
         return unknown_at(entry.place, name, known, siblings);
       }
@@ -177,7 +179,7 @@ class Reader {
       return entry == entries.end() ? place : entry->place;
     };
     for (const auto& key : keys) {
-      const std::string_view field = key.rule.name.substr(std::strlen("host."));
+      const std::string_view field = last_part(key.rule.name);
       if (key.rule.required && !table.contains(field)) {
         return error_at(place, key.rule.name, "missing");
       }
@@ -204,7 +206,9 @@ class Reader {
       return error_at(place, full, "belongs to records of the store, not to a file");
     }
     const auto known = names_of(server::host_keys());
-    return unknown_at(place, full, known, known);
+    std::vector<std::string_view> fields(known.size());
+    std::transform(known.begin(), known.end(), fields.begin(), last_part);
+    return unknown_at(place, full, known, fields);
   }
 
   // The kernel would let us listen twice on one address and share the connections out between them.
