@@ -1,4 +1,5 @@
 #include "support/count_allocations.h"
+#include "support/slow_matcher.h"
 #include <proxycore/host_trie.h>
 
 #include <atomic>
@@ -27,7 +28,7 @@ std::string match(const HostTrie<std::string>& trie, std::string_view host) {
   return found != nullptr ? *found : "-";
 }
 
-// Names of labels of one letter as a letter each, right to left; '#' is `**`.
+// Names of labels of one letter, as SlowMatcher has them.
 std::string letters(std::string_view name) {
   std::string text;
   for (std::size_t i = 0; i < name.size(); ++i) {
@@ -38,54 +39,6 @@ std::string letters(std::string_view name) {
   }
   return text;
 }
-
-// The rule, slow and obvious: lays the labels of a pattern over those of a name in every possible
-// way, writes down for each label of the name what took it (0 exact, 1 `*`, 2 a `**`, 3 the same
-// `**` again), and keeps the smallest of these words.
-class Slow {
- public:
-  explicit Slow(const std::vector<std::string>& patterns) {
-    for (const std::string& pattern : patterns) patterns_.push_back(letters(pattern));
-  }
-
-  // Index of the best pattern, or -1; `word` of its match.
-  int best(std::string_view host, std::string& word) const {
-    int found = -1;
-    word = none;
-    for (std::size_t i = 0; i < patterns_.size(); ++i) {
-      std::string way;
-      std::string smallest = none;
-      lay(patterns_[i], host, way, smallest);
-      if (smallest < word) {
-        word = smallest;
-        found = static_cast<int>(i);
-      }
-    }
-    return found;
-  }
-
- private:
-  static constexpr const char* none = "9";
-
-  static void lay(std::string_view pattern, std::string_view host, std::string& way,
-                  std::string& smallest) {
-    if (pattern.empty()) {
-      if (host.empty() && way < smallest) smallest = way;
-      return;
-    }
-    const char label = pattern[0];
-    const std::size_t before = way.size();
-    const std::size_t most = label == '#' ? host.size() : std::min<std::size_t>(host.size(), 1);
-    for (std::size_t taken = 1; taken <= most; ++taken) {
-      if (label != '#' && label != '*' && label != host[0]) break;
-      way += label == '#' ? (taken == 1 ? '2' : '3') : label == '*' ? '1' : '0';
-      lay(pattern.substr(1), host.substr(taken), way, smallest);
-    }
-    way.resize(before);
-  }
-
-  std::vector<std::string> patterns_;
-};
 
 std::string word_of(const MatchTrace& trace) {
   std::string word;
@@ -273,7 +226,9 @@ TEST_CASE("trie: agrees with the slow matcher on random patterns") {
     for (std::size_t i = 0; i < patterns.size(); ++i) {
       REQUIRE(trie.insert(patterns[i], static_cast<int>(i)));
     }
-    const Slow slow(patterns);
+    std::vector<std::string> pattern_letters;
+    for (const std::string& pattern : patterns) pattern_letters.push_back(letters(pattern));
+    const test::SlowMatcher slow(pattern_letters);
     for (std::size_t i = 0; i < hosts.size(); ++i) {
       std::string word;
       const int expected = slow.best(host_letters[i], word);
