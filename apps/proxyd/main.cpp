@@ -125,7 +125,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   auto config = proxycore::load_config(path);
-  if (!config) return complain(config.error());
+  if (!config) {
+    complain(config.error());
+    return 2;
+  }
   if (check) {
     std::printf("%s: ok\n", path.c_str());
     return 0;
