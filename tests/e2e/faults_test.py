@@ -217,7 +217,9 @@ def _(directory):
             client.send(b"GET /flood HTTP/1.1\r\nHost: app.test\r\n\r\n")
             statuses = []
             while not statuses or statuses[-1] < 200:
-                statuses.append(client.response().status)
+                response = client.response()
+                expect(response, f"{client.end} after {statuses}")
+                statuses.append(response.status)
             expect(statuses[-1] == 502 and len(statuses) < 200, f"expected 502 soon, found {statuses[-5:]}")
 
 

@@ -221,9 +221,7 @@ class Proxyd(Process):
         fresh.rename(self.config_path)
 
     def admin(self, path):
-        with Client((LOOPBACK, self.admin_port)) as client:
-            client.send(f"GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
-            return client.response()
+        return fetch((LOOPBACK, self.admin_port), "admin", path)
 
     def metrics(self):
         """{'name{labels}': value} as /metrics tells them."""
@@ -355,7 +353,9 @@ def fetch(address, host, target="/", method="GET", fields="", body=b"", source=N
     with Client(address, source, patience) as client:
         client.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}{length}"
                     "Connection: close\r\n\r\n".encode() + body)
-        return client.response(method)
+        response = client.response(method)
+    expect(response, f"{method} {host}{target}: the connection was {client.end} without an answer")
+    return response
 
 
 class Answer:
