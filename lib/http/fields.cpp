@@ -3,8 +3,11 @@
 #include "base/assert.h"
 #include "base/text.h"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace proxycore::http {
 
@@ -70,6 +73,40 @@ constexpr std::size_t find_multiplier() noexcept {
 }
 constexpr std::size_t multiplier = find_multiplier();
 
+// To compare several characters at once: a name's lower case, and which bits to set in what is
+// compared with it (a letter's case, and nothing of a dash).
+struct Pattern {
+  std::array<char, 24> lower{};
+  std::array<char, 24> mask{};
+};
+constexpr auto patterns = [] {
+  std::array<Pattern, names.size()> all{};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (std::size_t at = 0; at < names[i].size(); ++at) {
+      all[i].lower[at] = base::lower(names[i][at]);
+      all[i].mask[at] = names[i][at] == '-' ? '\0' : ' ';
+    }
+  }
+  return all;
+}();
+
+// Word by word; the last one overlaps its predecessor. Precondition: size >= sizeof(Word).
+template <class Word>
+bool matches(const char* name, std::size_t size, const Pattern& pattern) noexcept {
+  for (std::size_t at = 0;; at += sizeof(Word)) {
+    const bool last = at + sizeof(Word) >= size;
+    if (last) at = size - sizeof(Word);
+    Word here;
+    Word mask;
+    Word lower;
+    std::memcpy(&here, name + at, sizeof(Word));
+    std::memcpy(&mask, pattern.mask.data() + at, sizeof(Word));
+    std::memcpy(&lower, pattern.lower.data() + at, sizeof(Word));
+    if ((here | mask) != lower) return false;
+    if (last) return true;
+  }
+}
+
 constexpr auto table = [] {
   std::array<FieldId, slots> ids{};
   for (std::size_t i = 1; i < names.size(); ++i) {
@@ -78,6 +115,8 @@ constexpr auto table = [] {
   return ids;
 }();
 
+constexpr std::size_t first_bytes = 1024;
+
 // A recycled Fields keeps at most this much memory of an unusual message.
 constexpr std::size_t kept_bytes = 64 << 10;
 constexpr std::size_t kept_entries = 512;
@@ -85,9 +124,16 @@ constexpr std::size_t kept_entries = 512;
 }  // namespace
 
 FieldId field_id(std::string_view name) noexcept {
-  if (name.empty()) return FieldId::other;
+  const std::size_t size = name.size();
+  if (size < 2) return FieldId::other;
   const FieldId id = table[slot_of(name, multiplier)];
-  return base::same(name, names[static_cast<std::size_t>(id)]) ? id : FieldId::other;
+  const auto index = static_cast<std::size_t>(id);
+  if (names[index].size() != size) return FieldId::other;
+  const Pattern& pattern = patterns[index];
+  const bool same = size >= 8   ? matches<std::uint64_t>(name.data(), size, pattern)
+                    : size >= 4 ? matches<std::uint32_t>(name.data(), size, pattern)
+                                : matches<std::uint16_t>(name.data(), size, pattern);
+  return same ? id : FieldId::other;
 }
 
 std::string_view field_name(FieldId id) noexcept {
@@ -96,20 +142,24 @@ std::string_view field_name(FieldId id) noexcept {
 }
 
 void Fields::add(FieldId id, std::string_view name, std::string_view value) {
-  const std::size_t at = arena_.size();
-  const std::size_t size = at + name.size() + value.size();
-  if (size > arena_.capacity()) {
-    // `name` and `value` may lie in the arena (a field copied under another name): it stays whole
-    // until both are in the new one.
-    std::string grown;
-    grown.reserve(size * 2);
-    grown.append(arena_).append(name).append(value);
-    arena_.swap(grown);
-  } else {
-    arena_.append(name).append(value);
+  const std::size_t at = used_;
+  used_ = at + name.size() + value.size() + around;
+  std::string old;
+  if (used_ > arena_.size()) {
+    // `name` and `value` may lie in the arena (a field copied under another name): it lives until
+    // both are in the new one.
+    std::string grown(std::max(used_ * 2, first_bytes), '\0');
+    std::copy_n(arena_.data(), at, grown.data());
+    old = std::exchange(arena_, std::move(grown));
   }
+  char* out = arena_.data() + at;
+  out = std::copy(name.begin(), name.end(), out);
+  *out++ = ':';
+  *out++ = ' ';
+  out = std::copy(value.begin(), value.end(), out);
+  *out++ = '\r';
+  *out = '\n';
   entries_.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(name.size()),
-                      static_cast<std::uint32_t>(at + name.size()),
                       static_cast<std::uint32_t>(value.size()), id, false});
   ++live_;
   present_ |= bit(id);
@@ -124,7 +174,7 @@ std::size_t Fields::remove(FieldId id) noexcept {
     ++removed;
   }
   live_ -= removed;
-  if (id != FieldId::other) present_ &= ~bit(id);
+  present_ &= ~bit(id);
   return removed;
 }
 
@@ -170,47 +220,15 @@ std::size_t Fields::count(FieldId id) const noexcept {
 }
 
 void Fields::clear() noexcept {
-  if (arena_.capacity() > kept_bytes) {
-    std::string{}.swap(arena_);
-  } else {
-    arena_.clear();
-  }
+  if (arena_.size() > kept_bytes) std::string{}.swap(arena_);
   if (entries_.capacity() > kept_entries) {
     std::vector<Entry>{}.swap(entries_);
   } else {
     entries_.clear();
   }
+  used_ = 0;
   live_ = 0;
   present_ = 0;
-}
-
-void Fields::begin_field() {
-  // Counts as removed until it is whole.
-  const auto at = static_cast<std::uint32_t>(arena_.size());
-  entries_.push_back({at, 0, at, 0, FieldId::other, true});
-}
-
-void Fields::extend_name(std::string_view piece) {
-  arena_.append(piece);
-  entries_.back().name_size += static_cast<std::uint32_t>(piece.size());
-}
-
-void Fields::extend_value(std::string_view piece) {
-  arena_.append(piece);
-  entries_.back().value_size += static_cast<std::uint32_t>(piece.size());
-}
-
-void Fields::commit_field() {
-  Entry& entry = entries_.back();
-  entry.value_at = entry.name_at + entry.name_size;
-  const std::string_view value{arena_.data() + entry.value_at, entry.value_size};
-  const std::string_view trimmed = base::trim(value);
-  entry.value_at += static_cast<std::uint32_t>(trimmed.data() - value.data());
-  entry.value_size = static_cast<std::uint32_t>(trimmed.size());
-  entry.id = field_id({arena_.data() + entry.name_at, entry.name_size});
-  entry.removed = false;
-  ++live_;
-  present_ |= bit(entry.id);
 }
 
 }  // namespace proxycore::http

@@ -1,8 +1,9 @@
 // Fields: the header or trailer fields of one message, in order, in one arena.
 //
 // Names keep their case as received; comparison ignores ASCII case. Names that the proxy acts on
-// are interned as FieldId when a field is added, so that later look-ups compare one byte. Clearing
-// keeps the memory, so a recycled Fields allocates nothing.
+// are interned as FieldId when a field is added, so that later look-ups compare one byte. A field
+// lies in the arena as the line that HTTP/1 writes, so that writing it is one copy. Clearing keeps
+// the memory, so a recycled Fields allocates nothing.
 // Source: RFC 9110 §5. Not here: what may be in a name or value (framing.h). Thread: its owner's.
 #pragma once
 
@@ -74,15 +75,14 @@ class Fields {
   // The first one's value.
   [[nodiscard]] std::optional<std::string_view> find(FieldId id) const noexcept;
   [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept;
-  [[nodiscard]] bool has(FieldId id) const noexcept {
-    return (present_ & bit(id)) != 0 && find(id);
-  }
+  // Precondition: id != other.
+  [[nodiscard]] bool has(FieldId id) const noexcept { return (present_ & bit(id)) != 0; }
   [[nodiscard]] std::size_t count(FieldId id) const noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return live_; }
   [[nodiscard]] bool empty() const noexcept { return live_ == 0; }
-  // Bytes of all names and values ever added since clear().
-  [[nodiscard]] std::size_t bytes() const noexcept { return arena_.size(); }
+  // Bytes of all lines ever added since clear(): at least what line() gives for all fields.
+  [[nodiscard]] std::size_t bytes() const noexcept { return used_; }
   // Forgets the fields, keeps the memory, up to a bound.
   void clear() noexcept;
 
@@ -124,22 +124,24 @@ class Fields {
   friend void swap(Fields& a, Fields& b) noexcept {
     a.arena_.swap(b.arena_);
     a.entries_.swap(b.entries_);
+    std::swap(a.used_, b.used_);
     std::swap(a.live_, b.live_);
     std::swap(a.present_, b.present_);
   }
 
-  // For parsers that receive a field in pieces: begin_name() starts a field, the pieces follow,
-  // commit() interns the name.
-  void begin_field();
-  void extend_name(std::string_view piece);
-  void extend_value(std::string_view piece);
-  void commit_field();
+  // A field that an iterator gave, as HTTP/1 writes it: "Name: value\r\n". That is how it lies
+  // here.
+  [[nodiscard]] static std::string_view line(const Field& field) noexcept {
+    return {field.name.data(), field.name.size() + field.value.size() + around};
+  }
 
  private:
+  static constexpr std::size_t colon = 2;   // ": "
+  static constexpr std::size_t around = 4;  // ": " and CRLF
+
   struct Entry {
-    std::uint32_t name_at;
+    std::uint32_t at;  // of the line, in the arena
     std::uint32_t name_size;
-    std::uint32_t value_at;
     std::uint32_t value_size;
     FieldId id;
     bool removed;
@@ -151,15 +153,15 @@ class Fields {
   }
   [[nodiscard]] Field at(std::size_t index) const noexcept {
     const Entry& entry = entries_[index];
-    return {entry.id,
-            {arena_.data() + entry.name_at, entry.name_size},
-            {arena_.data() + entry.value_at, entry.value_size}};
+    const char* line = arena_.data() + entry.at;
+    return {entry.id, {line, entry.name_size}, {line + entry.name_size + colon, entry.value_size}};
   }
 
-  std::string arena_;
+  std::string arena_;  // as memory: `used_` bytes of it count
   std::vector<Entry> entries_;
+  std::size_t used_ = 0;
   std::size_t live_ = 0;
-  std::uint32_t present_ = 0;  // a bit per id that was ever added: most look-ups end here
+  std::uint32_t present_ = 0;  // a bit per id that is there: most look-ups end here
 };
 
 }  // namespace proxycore::http

@@ -1,5 +1,7 @@
 #include "http/h1_parser.h"
 
+#include "base/text.h"
+
 #include <algorithm>
 
 namespace proxycore::http {
@@ -15,24 +17,20 @@ struct H1Parser::Callbacks {
   static H1Parser& of(llhttp_t* machine) { return *static_cast<H1Parser*>(machine->data); }
 
   static int on_name(llhttp_t* machine, const char* at, std::size_t size) {
-    H1Parser& self = of(machine);
-    if (!self.in_field_) {
-      self.fields_->begin_field();
-      self.in_field_ = true;
-    }
-    self.fields_->extend_name({at, size});
+    of(machine).name_.extend({at, size});
     return HPE_OK;
   }
 
   static int on_value(llhttp_t* machine, const char* at, std::size_t size) {
-    of(machine).fields_->extend_value({at, size});
+    of(machine).value_.extend({at, size});
     return HPE_OK;
   }
 
   static int on_value_complete(llhttp_t* machine) {
     H1Parser& self = of(machine);
-    self.fields_->commit_field();
-    self.in_field_ = false;
+    self.fields_->add(self.name_.view, base::trim(self.value_.view));
+    self.name_.clear();
+    self.value_.clear();
     if (++self.count_ <= self.limits_->header_count) return HPE_OK;
     self.refuse({Errc::limit, 431, "too many header fields"});
     return HPE_USER;
@@ -106,7 +104,8 @@ void H1Parser::begin_fields(const Limits& limits, std::size_t line_size) {
   chunk_left_ = 0;
   budget_ = limits.header_size - std::min<std::size_t>(limits.header_size, line_size);
   count_ = 0;
-  in_field_ = false;
+  name_.clear();
+  value_.clear();
 }
 
 void H1Parser::begin_chunks(std::uint64_t content) {
@@ -148,7 +147,23 @@ H1Parser::Step H1Parser::run(Bytes& in) {
     }
     if (found_ != Step::more) return found_;
   }
+  name_.keep();
+  value_.keep();
   return Step::more;
+}
+
+void H1Parser::Text::extend(std::string_view piece) {
+  if (view.empty()) {
+    view = piece;
+    return;
+  }
+  keep();
+  view = copy.append(piece);
+}
+
+void H1Parser::Text::keep() {
+  if (view.empty() || view.data() == copy.data()) return;
+  view = copy.assign(view);
 }
 
 H1Parser::Step H1Parser::refuse(const Reset& why) noexcept {

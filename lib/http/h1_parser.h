@@ -50,12 +50,24 @@ class H1Parser {
   enum class Section : std::uint8_t { fields, chunks, trailers };
   struct Callbacks;  // what llhttp calls
 
+  // A field's name or value: where it lies in the input, or a copy when it came in pieces.
+  struct Text {
+    std::string_view view = {};
+    std::string copy = {};
+
+    void extend(std::string_view piece);
+    void keep();  // the input goes away
+    void clear() noexcept { view = {}; }
+  };
+
   Step refuse(const Reset& why) noexcept;
   int pause(Step step) noexcept;
 
   llhttp_t machine_{};
   const Limits* limits_ = nullptr;
   Fields* fields_ = nullptr;  // head.fields, then trailers
+  Text name_;
+  Text value_;
   Bytes body_;
   Reset fault_;
   std::uint64_t content_left_ = 0;  // of what all chunks may hold
@@ -64,7 +76,6 @@ class H1Parser {
   std::uint32_t count_ = 0;         // fields so far
   Section section_ = Section::fields;
   Step found_ = Step::more;
-  bool in_field_ = false;
 };
 
 }  // namespace proxycore::http

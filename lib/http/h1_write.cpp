@@ -89,18 +89,11 @@ class Writer {
     at_ = std::to_chars(at_, at_ + 20, value, base).ptr;
     return *this;
   }
-  Writer& field(std::string_view name, std::string_view value) noexcept {
-    return text(name).text(": ").text(value).text("\r\n");
-  }
   [[nodiscard]] char* at() const noexcept { return at_; }
 
  private:
   char* at_;
 };
-
-std::size_t room_for(const Fields& fields) noexcept {
-  return fields.bytes() + fields.size() * (sizeof(": \r\n") - 1);
-}
 
 // The options that this message needs (RFC 9110 §7.6.1).
 void write_connection(Writer& out, const Head& head, const Wire& wire) noexcept {
@@ -120,17 +113,17 @@ void write_connection(Writer& out, const Head& head, const Wire& wire) noexcept 
 }  // namespace
 
 std::string_view reason_of(std::uint16_t status) noexcept {
-  const auto* found = std::find_if(reasons.begin(), reasons.end(), [status](const Reason& reason) {
-    return reason.status == status;
-  });
-  return found == reasons.end() ? "" : found->text;
+  const auto* found = std::lower_bound(
+      reasons.begin(), reasons.end(), status,
+      [](const Reason& reason, std::uint16_t wanted) { return reason.status < wanted; });
+  return found == reasons.end() || found->status != status ? "" : found->text;
 }
 
 void append_head(base::Chain& chain, const Head& head, const Wire& wire) {
   const bool request = head.is_request();
   const std::string_view reason =
       head.reason.empty() ? reason_of(head.status) : std::string_view{head.reason};
-  const std::size_t room = room_for(head.fields) + framing_room + head.method.size() +
+  const std::size_t room = head.fields.bytes() + framing_room + head.method.size() +
                            head.target.size() + head.authority.size() + reason.size();
   std::string apart;
   if (room > reserve_up_to) apart.resize(room);
@@ -138,8 +131,8 @@ void append_head(base::Chain& chain, const Head& head, const Wire& wire) {
   Writer out(begin);
 
   if (request) {
-    out.text(head.method).text(" ").text(head.target).text(" HTTP/1.1\r\n");
-    out.field("Host", head.authority);
+    out.text(head.method).text(" ").text(head.target).text(" HTTP/1.1\r\nHost: ");
+    out.text(head.authority).text("\r\n");
   } else {
     out.text("HTTP/1.1 ").number(head.status).text(" ").text(reason).text("\r\n");
   }
@@ -147,7 +140,7 @@ void append_head(base::Chain& chain, const Head& head, const Wire& wire) {
   if (request) skipped |= bit(FieldId::host);
   if (!head.upgrade && head.status != 426) skipped |= bit(FieldId::upgrade);
   for (const Fields::Field field : head.fields) {
-    if ((bit(field.id) & skipped) == 0) out.field(field.name, field.value);
+    if ((bit(field.id) & skipped) == 0) out.text(Fields::line(field));
   }
 
   if (!head.informational()) {
@@ -196,10 +189,7 @@ void append_chunk(base::Chain& out, const base::Bytes& part) {
 void append_last_chunk(base::Chain& out, const Fields& trailers) {
   out.append("0\r\n");
   for (const Fields::Field field : trailers) {
-    out.append(field.name);
-    out.append(": ");
-    out.append(field.value);
-    out.append("\r\n");
+    out.append(Fields::line(field));
   }
   out.append("\r\n");
 }

@@ -45,6 +45,18 @@ TEST_CASE("h1 parser: fields end at the empty line, what follows is left (RFC 91
   CHECK(parser.head.fields.find("y") == "b");
 }
 
+TEST_CASE("h1 parser: a field that comes in pieces is put together, without outer blanks") {
+  H1Parser parser;
+  parser.begin();
+  parser.begin_fields(limits, 0);
+  for (const char c : std::string_view{"Connection: \t keep- alive \t \r\nX:\r\n\r"}) {
+    CHECK(read(parser, {&c, 1}).last == Step::more);
+  }
+  CHECK(read(parser, "\n").last == Step::fields);
+  CHECK(parser.head.fields.find(FieldId::connection) == "keep- alive");
+  CHECK(parser.head.fields.find("X") == "");
+}
+
 TEST_CASE("h1 parser: chunks come out as they lie in the input (RFC 9112 §7.1)") {
   H1Parser parser;
   parser.begin();
