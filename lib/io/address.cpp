@@ -31,7 +31,7 @@ Address::Address(const sockaddr& from) noexcept {
 
 std::optional<Address> Address::parse(std::string_view ip, std::uint16_t port) noexcept {
   char text[INET6_ADDRSTRLEN] = {};
-  if (ip.empty() || ip.size() >= sizeof text) return std::nullopt;
+  if (ip.size() >= sizeof text || ip.find('\0') != std::string_view::npos) return std::nullopt;
   std::memcpy(text, ip.data(), ip.size());
   Address address;
   in_addr v4{};
