@@ -1,68 +1,82 @@
 #include "io/resolver.h"
 
-#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include <netdb.h>
+#include <pthread.h>
 
 #include <fmt/format.h>
-#include <uv.h>
 
 namespace proxycore::io {
 
 namespace {
 
-struct SystemQuery {
-  uv_getaddrinfo_t request{};
-  std::string name;
-  base::UniqueFunction<void(Addresses)> done;
-};
+constexpr std::size_t max_addresses = 16;
 
-Addresses addresses_of(int status, const addrinfo* first, const std::string& name) {
+Error failed(Errc code, const std::string& name, std::string_view why) {
+  return {code, fmt::format("resolve '{}': {}", name, why)};
+}
+
+Addresses look_up(const std::string& name) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_ADDRCONFIG;
+  addrinfo* found = nullptr;
+  const int status = ::getaddrinfo(name.c_str(), nullptr, &hints, &found);
+  if (status == EAI_SYSTEM) return failed(Errc::io, name, std::strerror(errno));
   if (status != 0) {
-    const Errc code = status == UV_EAI_NONAME || status == UV_EAI_NODATA ? Errc::not_found
-                      : status == UV_EAI_AGAIN                           ? Errc::busy
-                                                                         : Errc::io;
-    return Error{code, fmt::format("resolve '{}': {}", name, uv_strerror(status))};
+    const Errc code = status == EAI_NONAME || status == EAI_NODATA ? Errc::not_found
+                      : status == EAI_AGAIN                        ? Errc::busy
+                                                                   : Errc::io;
+    return failed(code, name, ::gai_strerror(status));
   }
   std::vector<Address> all;
-  for (const addrinfo* at = first; at != nullptr && all.size() < 16; at = at->ai_next) {
+  for (const addrinfo* at = found; at != nullptr && all.size() < max_addresses; at = at->ai_next) {
     const Address address(*at->ai_addr);
     if (!address.unspecified()) all.push_back(address);
   }
-  if (all.empty()) {
-    return Error{Errc::not_found, fmt::format("resolve '{}': no address", name)};
-  }
+  ::freeaddrinfo(found);
+  if (all.empty()) return failed(Errc::not_found, name, "no address");
   return all;
 }
+
+struct SystemQuery {
+  std::shared_ptr<Inbox> inbox;
+  std::string name;
+  base::UniqueFunction<void(Addresses)> done;
+  Addresses answer = Error{};
+
+  static void* run(void* query) {
+    std::unique_ptr<SystemQuery> self(static_cast<SystemQuery*>(query));
+    self->answer = look_up(self->name);
+    deliver(std::move(self));
+    return nullptr;
+  }
+  static void deliver(std::unique_ptr<SystemQuery> self) {
+    const std::shared_ptr<Inbox> inbox = self->inbox;
+    inbox->post([self = std::move(self)] { self->done(std::move(self->answer)); });
+  }
+};
 
 }  // namespace
 
 Resolver::Query Resolver::system_query() {
   return [](Loop& loop, const std::string& name, base::UniqueFunction<void(Addresses)> done) {
-    auto query = std::make_unique<SystemQuery>();
-    query->name = name;
-    query->done = std::move(done);
-    query->request.data = query.get();
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_ADDRCONFIG;
-    const int status = uv_getaddrinfo(
-        &loop.uv(), &query->request,
-        [](uv_getaddrinfo_t* request, int result, addrinfo* found) {
-          const std::unique_ptr<SystemQuery> self(static_cast<SystemQuery*>(request->data));
-          Addresses answer = addresses_of(result, found, self->name);
-          uv_freeaddrinfo(found);
-          self->done(std::move(answer));
-        },
-        name.c_str(), nullptr, &hints);
+    auto query = std::make_unique<SystemQuery>(SystemQuery{loop.inbox(), name, std::move(done)});
+    pthread_attr_t detached;
+    ::pthread_attr_init(&detached);
+    ::pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    pthread_t thread{};
+    const int status = ::pthread_create(&thread, &detached, &SystemQuery::run, query.get());
+    ::pthread_attr_destroy(&detached);
     if (status == 0) {
-      query.release();  // NOLINT(bugprone-unused-return-value): the callback owns it now
-      return;
+      query.release();  // NOLINT(bugprone-unused-return-value): the thread owns it now
+    } else {
+      query->answer = failed(Errc::io, name, std::strerror(status));
+      SystemQuery::deliver(std::move(query));
     }
-    loop.post([query = std::move(query), status]() mutable {
-      query->done(addresses_of(status, nullptr, query->name));
-    });
   };
 }
 
@@ -78,85 +92,92 @@ Resolver::~Resolver() {
 }
 
 std::optional<Addresses> Resolver::find(std::string_view name, Waiter& later) {
-  std::string key(name);
-  auto at = names_.find(key);
-  if (at == names_.end()) {
-    if (names_.size() >= max_names) evict();
-    auto fresh = std::make_unique<Name>();
-    fresh->name = key;
-    at = names_.emplace(std::move(key), std::move(fresh)).first;
+  Name* const known = entry(name);
+  if (known == nullptr) {
+    return failed(Errc::busy, std::string(name), "too many names are being looked up");
   }
-  Name& entry = *at->second;
-  const std::int64_t now = loop_.now();
-  entry.used = now;
-  const bool answered_once = entry.expires != 0;
-  if (answered_once && now < entry.expires) return entry.answer;
-  ask(entry);
-  if (answered_once && entry.answer && now < entry.stale_until) return entry.answer;
-  entry.waiters.push_back(later);
+  if (known->state == State::resting) resting_.push_back(*known);
+  const bool answered_once = known->expires != 0;
+  if (answered_once && loop_.now() < known->expires) return known->answer;
+  if (serves_stale(*known)) {
+    ask(*known);
+    return known->answer;
+  }
+  known->waiters.push_back(later);
+  ask(*known);
   return std::nullopt;
 }
 
-void Resolver::ask(Name& name) {
-  if (name.querying || name.queued) return;
-  name.queued = true;
-  Lane& lane = name.suspect ? suspect_ : normal_;
-  lane.queue.push_back(name.name);
-  run(lane, name.suspect ? suspect_queries : normal_queries);
+// nullptr: there is no room, as all are being looked up.
+Resolver::Name* Resolver::entry(std::string_view name) {
+  const auto at = names_.find(name);
+  if (at != names_.end()) return at->second.get();
+  if (names_.size() >= max_names) {
+    if (resting_.empty()) return nullptr;
+    names_.erase(names_.find(resting_.front().name));
+  }
+  auto fresh = std::make_unique<Name>();
+  fresh->name = name;
+  Name& made = *fresh;
+  names_.emplace(made.name, std::move(fresh));
+  resting_.push_back(made);
+  return &made;
 }
 
-void Resolver::run(Lane& lane, std::size_t at_once) {
-  while (lane.running < at_once && !lane.queue.empty()) {
-    const std::string next = lane.queue.front();
-    lane.queue.erase(lane.queue.begin());
-    const auto at = names_.find(next);
-    if (at == names_.end()) continue;
-    Name& name = *at->second;
-    name.queued = false;
-    name.querying = true;
+bool Resolver::serves_stale(const Name& name) const {
+  return name.answer.has_value() && loop_.now() < name.stale_until;
+}
+
+void Resolver::ask(Name& name) {
+  if (name.state != State::resting) return;
+  Lane& lane = name.suspect ? suspect_ : normal_;
+  name.state = State::queued;
+  lane.queue.push_back(name);
+  run(lane);
+}
+
+void Resolver::run(Lane& lane) {
+  while (lane.running < lane.at_once && !lane.queue.empty()) {
+    Name& name = lane.queue.pop_front();
+    if (name.waiters.empty() && !serves_stale(name)) {  // nobody wants to know any more
+      rest(name);
+      continue;
+    }
+    name.state = State::querying;
     name.asked = loop_.now();
     ++lane.running;
-    query_(loop_, next, [alive = alive_, next, suspect = name.suspect](Addresses answer) {
-      if (alive->resolver != nullptr) {
-        alive->resolver->answered(next, suspect, std::move(answer));
-      }
+    query_(loop_, name.name, [alive = alive_, &name, &lane](Addresses answer) {
+      if (alive->resolver != nullptr) alive->resolver->answered(name, lane, std::move(answer));
     });
   }
 }
 
-void Resolver::answered(const std::string& name, bool was_suspect, Addresses answer) {
-  Lane& lane = was_suspect ? suspect_ : normal_;
-  --lane.running;
-  if (const auto at = names_.find(name); at != names_.end()) {
-    Name& entry = *at->second;
-    const std::int64_t now = loop_.now();
-    entry.querying = false;
-    entry.suspect = !answer.has_value() || now - entry.asked >= slow;
-    if (answer) {
-      entry.answer = std::move(answer);
-      entry.expires = now + ttl_;
-      entry.stale_until = entry.expires + 9 * ttl_;
-    } else {
-      // An older good answer stays in use while it may; look again soon.
-      if (!entry.answer || now >= entry.stale_until) entry.answer = std::move(answer);
-      entry.expires = now + failure_ttl_;
-    }
-    base::List<Waiter> waiting;
-    waiting.splice(entry.waiters);
-    const Addresses told = entry.answer;
-    while (!waiting.empty()) waiting.pop_front().on_resolved(told);
-  }
-  run(lane, was_suspect ? suspect_queries : normal_queries);
+void Resolver::rest(Name& name) {
+  name.state = State::resting;
+  resting_.push_back(name);
 }
 
-void Resolver::evict() {
-  auto oldest = names_.end();
-  for (auto at = names_.begin(); at != names_.end(); ++at) {
-    const Name& name = *at->second;
-    if (name.querying || name.queued || !name.waiters.empty()) continue;
-    if (oldest == names_.end() || name.used < oldest->second->used) oldest = at;
+void Resolver::answered(Name& name, Lane& lane, Addresses answer) {
+  const std::int64_t now = loop_.now();
+  name.suspect = !answer.has_value() || now - name.asked >= slow;
+  if (answer) {
+    name.answer = std::move(answer);
+    name.expires = now + ttl_;
+    name.stale_until = name.expires + 9 * ttl_;
+  } else {
+    // An older good answer stays in use while it may; look again soon.
+    if (!serves_stale(name)) name.answer = std::move(answer);
+    name.expires = now + failure_ttl_;
   }
-  if (oldest != names_.end()) names_.erase(oldest);
+  rest(name);
+  --lane.running;
+  run(lane);
+
+  // Last, and from our own hands: they may look up further names, or destroy us.
+  base::List<Waiter> waiting;
+  waiting.splice(name.waiters);
+  const Addresses told = name.answer;
+  while (!waiting.empty()) waiting.pop_front().on_resolved(told);
 }
 
 }  // namespace proxycore::io

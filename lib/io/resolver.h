@@ -1,10 +1,11 @@
 // Resolver: host names to addresses, for one loop; answers are cached for their use only.
 //
-// getaddrinfo(3) on libuv's thread pool, so that /etc/hosts and nsswitch.conf are honoured. One
-// query per name at a time. A name that failed or was slow last time waits in a lane of its own
-// with one query at a time, so that dead names cannot occupy the pool that healthy ones need.
-// getaddrinfo tells no TTL: answers are used for `ttl`, then refreshed while the old one is served
-// for up to ten times as long; failures are remembered for `failure_ttl`.
+// getaddrinfo(3), so that /etc/hosts and nsswitch.conf are honoured, on a thread per query: a
+// server of names that hangs holds up neither other loops nor the end of this one. One query per
+// name at a time. A name that failed or was slow last time waits in a lane of its own with one
+// query at a time, so that dead names leave room for healthy ones. getaddrinfo tells no TTL:
+// answers are used for `ttl`, then refreshed while the old one is served for up to ten times as
+// long; failures are remembered for `failure_ttl`.
 // Thread: its loop's.
 #pragma once
 
@@ -41,7 +42,7 @@ class Resolver {
   using Query = std::function<void(Loop& loop, const std::string& name,
                                    base::UniqueFunction<void(Addresses)> done)>;
 
-  static constexpr std::size_t max_names = 10'000;   // cached; the least recently used go
+  static constexpr std::size_t max_names = 10'000;   // the least recently used go
   static constexpr std::size_t normal_queries = 3;   // at the same time
   static constexpr std::size_t suspect_queries = 1;  // of names that failed or were slow
   static constexpr std::int64_t slow = 1'000;        // milliseconds
@@ -51,43 +52,47 @@ class Resolver {
   Resolver& operator=(const Resolver&) = delete;
   ~Resolver();
 
-  // Now from the cache, or later through `later`; never both.
+  // Now from the cache, or later through `later`; never both. Errors, now or later: not_found, io,
+  // busy (the name's server is, or max_names are being looked up).
   std::optional<Addresses> find(std::string_view name, Waiter& later);
   static Query system_query();
 
  private:
-  struct Name {
+  enum class State { resting, queued, querying };
+  struct Name : base::ListNode<> {  // resting: in resting_; queued: in its lane
     std::string name;
     Addresses answer = Error{Errc::busy, "not looked up yet"};
     std::int64_t expires = 0;      // milliseconds of the loop's clock; 0: never answered
     std::int64_t stale_until = 0;  // a good answer is served until then while it is refreshed
-    std::int64_t used = 0;
     std::int64_t asked = 0;
-    bool querying = false;
-    bool queued = false;
+    State state = State::resting;
     bool suspect = false;
     base::List<Waiter> waiters;
   };
   struct Lane {
-    std::vector<std::string> queue;
+    std::size_t at_once;
     std::size_t running = 0;
+    base::List<Name> queue = {};
   };
   struct Alive {  // tells answers that come late whether we still exist
     Resolver* resolver;
   };
 
+  Name* entry(std::string_view name);
   void ask(Name& name);
-  void run(Lane& lane, std::size_t at_once);
-  void answered(const std::string& name, bool was_suspect, Addresses answer);
-  void evict();
+  void run(Lane& lane);
+  void rest(Name& name);
+  void answered(Name& name, Lane& lane, Addresses answer);
+  [[nodiscard]] bool serves_stale(const Name& name) const;
 
   Loop& loop_;
   const std::int64_t ttl_;
   const std::int64_t failure_ttl_;
   Query query_;
-  std::unordered_map<std::string, std::unique_ptr<Name>> names_;
-  Lane normal_;
-  Lane suspect_;
+  std::unordered_map<std::string_view, std::unique_ptr<Name>> names_;  // keys view the names
+  base::List<Name> resting_;                                           // the last used last
+  Lane normal_{normal_queries};
+  Lane suspect_{suspect_queries};
   std::shared_ptr<Alive> alive_;
 };
 
