@@ -94,8 +94,8 @@ class Codec {
     // output() became non-empty, or after_output() changed. On a later turn: write, call feed({}),
     // act on after_output().
     virtual void on_output() = 0;
-    // The level of wanted input changed: false stops reading from the socket; true comes when kept
-    // input may go on, so feed({}) before reading again.
+    // The level of wanted input: false stops reading from the socket. True comes, also again, when
+    // kept input may go on: feed({}) on a later turn.
     virtual void on_receive(bool on) = 0;
 
    protected:

@@ -357,7 +357,7 @@ Flow H1Codec::send_head(const Head& head, End end) {
     write_head(head, Framing::none);
     out_ = Out::tunnel;
     if (in_ == In::done) in_ = In::tunnel;
-    if (!feeding_) tell_receive();
+    resume();
     return flow();
   }
   if (role_ == Role::client) {
@@ -478,7 +478,19 @@ Stream* H1Codec::open(StreamEvents& events) {
 
 void H1Codec::receive(bool on) {
   paused_ = !on;
-  if (!feeding_) tell_receive();
+  if (feeding_) return;
+  on ? resume() : tell_receive();
+}
+
+// What was kept may be read now, which takes a feed() by the connection.
+void H1Codec::resume() {
+  if (feeding_) return;
+  if (kept_.empty()) {
+    tell_receive();
+    return;
+  }
+  receiving_ = true;
+  peer_.on_receive(true);
 }
 
 void H1Codec::tell_receive() {
@@ -546,7 +558,7 @@ void H1Codec::settle() {
     shut();
     return;
   }
-  tell_receive();
+  resume();
 }
 
 // The message being read is malformed, too large or truncated.

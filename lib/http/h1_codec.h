@@ -111,6 +111,7 @@ class H1Codec final : public Codec, private Stream {
   void shut();
   void close_off() noexcept;
   void tell_receive();
+  void resume();
   void drop_input() noexcept;
 
   const Limits& limits_;

@@ -496,6 +496,23 @@ TEST_CASE("h1: each half of a tunnel ends by itself (RFC 9110 §7.8)") {
   CHECK(server.written().ends_with("\r\n\r\nbye"));
 }
 
+TEST_CASE("h1: input that waited asks to be fed once it may go on") {
+  Side server(Role::server);
+  server.feed(std::string{get} + std::string{upgrade} + "early");
+  server.events();
+  server.stream().send_head(response(204, Framing::none), End::yes);
+  CHECK(server.log.resumed() == 1);
+  server.codec.feed({});
+  CHECK(server.events().ends_with("end\n"));
+  Head switched = response(101, Framing::none);
+  switched.upgrade = true;
+  server.stream().send_head(switched, End::no);
+  CHECK(server.log.resumed() == 2);
+  server.codec.feed({});
+  CHECK(server.events() == "body early");
+  CHECK(server.log.resumed() == 2);
+}
+
 TEST_CASE("h1: the other half of a tunnel goes on after FIN (RFC 9110 §7.8)") {
   Side client(Role::client);
   Stream* stream = client.codec.open(client.log);

@@ -28,10 +28,15 @@ class EventLog final : public http::Codec::Peer, public http::StreamEvents {
   const std::string& output();
   [[nodiscard]] http::Stream* stream() noexcept { return stream_; }
   [[nodiscard]] bool receiving() const noexcept { return receiving_; }
+  // How often the codec asked to be fed again.
+  [[nodiscard]] int resumed() const noexcept { return resumed_; }
 
   http::StreamEvents& on_stream(http::Stream& opened_by_peer) override;
   void on_output() override {}
-  void on_receive(bool on) override { receiving_ = on; }
+  void on_receive(bool on) override {
+    receiving_ = on;
+    if (on) ++resumed_;
+  }
 
   void on_head(http::Head& head, http::End end) override;
   void on_body(base::Bytes part, http::End end) override;
@@ -50,6 +55,7 @@ class EventLog final : public http::Codec::Peer, public http::StreamEvents {
   bool upgrade_ = false;
   bool in_body_ = false;
   bool receiving_ = true;
+  int resumed_ = 0;
   std::string lines_;
   std::string output_;
 };
