@@ -187,15 +187,7 @@ void Connection::on_end() {
 }
 
 void Connection::on_writable() {
-  if (state_ == State::dead) return;
-  in_event_ = true;
-  codec_.written();
-  in_event_ = false;
-  if (returned_) {
-    settle();
-    return;
-  }
-  flush();
+  if (state_ != State::dead) flush();
 }
 
 void Connection::on_closed(const Error& why) {
@@ -221,11 +213,14 @@ void Connection::on_later() {
 
 void Connection::flush() {
   if (!transport_) return;
-  if (codec_.output().empty()) {
-    if (codec_.after_output() == http::After::finish) transport_->finish();
+  if (!codec_.output().empty()) transport_->write(codec_.output());
+  in_event_ = true;
+  codec_.written();
+  in_event_ = false;
+  if (returned_) {
+    settle();
     return;
   }
-  transport_->write(codec_.output());
   if (codec_.output().empty() && codec_.after_output() == http::After::finish) {
     transport_->finish();
   }

@@ -40,13 +40,13 @@ void Pool::forget_unused() {
   });
 }
 
-Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, Waiter& later) {
+Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_only, Waiter& later) {
   Choice choice;
   choice.target = balancer_.pick(route, avoid, loop_.now(), [&](std::size_t at) -> const Health& {
     return endpoint(route.targets[at]).health;
   });
   Endpoint& to = endpoint(route.targets[choice.target]);
-  if (!to.idle.empty()) {
+  if (!to.idle.empty() && !fresh_only) {
     choice.lease = Lease(to.idle.front());
     return choice;
   }

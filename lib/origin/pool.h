@@ -87,9 +87,9 @@ class Pool {
     std::size_t target = 0;  // the index in route.targets
     std::optional<Result<Lease>> lease;
   };
-  // Picks a target (see Balancer for `avoid`) and a connection to it.
+  // Picks a target (see Balancer for `avoid`) and a connection to it; a new one if `fresh_only`.
   // Errors: limit (too many connections to it), and those of Waiter::on_lease.
-  Choice acquire(const Route& route, std::size_t avoid, Waiter& later);
+  Choice acquire(const Route& route, std::size_t avoid, bool fresh_only, Waiter& later);
   // What an exchange found out about the target it used.
   void succeeded(const Target& target) { endpoint(target).health.succeeded(); }
   void failed(const Target& target);

@@ -28,7 +28,6 @@ ClientConnection::ClientConnection(Worker& worker, std::unique_ptr<io::Transport
       peer_(peer),
       handler_(handler),
       surplus_(surplus) {
-  worker_.counters().connections_open.add(1);
   // A client that connects and sends nothing has as long as one that starts a head.
   timer_.arm(worker_.config().timeouts.client_header);
   if (worker_.draining()) drain();
@@ -37,8 +36,7 @@ ClientConnection::ClientConnection(Worker& worker, std::unique_ptr<io::Transport
 }
 
 ClientConnection::~ClientConnection() {
-  worker_.counters().connections_open.add(-1);
-  worker_.connection_closed(peer_);
+  worker_.connection_closed(*this, peer_);
 }
 
 http::StreamEvents& ClientConnection::on_stream(http::Stream& opened_by_peer) {

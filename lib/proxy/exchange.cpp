@@ -7,7 +7,8 @@
 #include "proxy/rewrite.h"
 #include "proxy/worker.h"
 
-#include <charconv>
+#include <algorithm>
+#include <string>
 #include <utility>
 
 namespace proxycore::proxy {
@@ -19,7 +20,9 @@ using http::Framing;
 
 namespace {
 
+// How often a request is sent to a target, and how many targets are tried for a connection.
 constexpr std::uint8_t max_attempts = 2;
+constexpr std::uint8_t max_connects = 4;
 // 1xx responses to one request; more is an origin that will never come to the point.
 constexpr std::uint8_t max_informational = 16;
 // Content that is still read after the answer, so that the connection can be used again.
@@ -72,8 +75,8 @@ http::StreamEvents& Exchange::begin(ClientConnection& connection, http::Stream& 
   client_ = &client;
   state_ = State::head;
   request_done_ = response_done_ = response_started_ = body_passed_ = false;
-  client_full_ = origin_full_ = head_sent_again_ = false;
-  attempts_ = informational_ = 0;
+  client_full_ = origin_full_ = rewritten_ = fresh_only_ = false;
+  attempts_ = connect_failures_ = informational_ = 0;
   target_ = origin::Balancer::none;
   request_.clear();
   response_.clear();
@@ -86,8 +89,10 @@ http::StreamEvents& Exchange::begin(ClientConnection& connection, http::Stream& 
   began_ = worker_.loop().nanos();
   sent_ = first_byte_ = 0;
   id_text_ = worker_.next_id(id_);
-  worker_.counters().requests.add();
-  worker_.counters().exchanges_open.add(1);
+  if (connection.handler() == nullptr) {
+    worker_.counters().requests.add();
+    worker_.counters().exchanges_open.add(1);
+  }
   return client_side_;
 }
 
@@ -115,8 +120,13 @@ void Exchange::on_request(http::Head& head, End end) {
   if (connection_->surplus()) return reply(503, "too many connections");
 
   // What only a forward proxy does, and what would tell our client about the hops behind us.
-  if (request_.method == "CONNECT") return reply(501, "CONNECT is not served");
+  if (request_.method == "CONNECT") {
+    // What follows may be meant for the tunnel that will not be (RFC 9110 §9.3.6).
+    connection_->close_after_response();
+    return reply(501, "CONNECT is not served");
+  }
   if (request_.method == "TRACE") return reply(405, "TRACE is not served");
+  if (rewrite::is_last_hop(request_)) return answer_options();
   if (request_.fields.has(FieldId::via) &&
       passes(request_.fields, worker_.config().forwarding.via) >= max_passes) {
     return reply(508, "the request came round too often");
@@ -144,9 +154,8 @@ void Exchange::on_answer(lookup::Answer answer) {
 }
 
 void Exchange::connect() {
-  ++attempts_;
   // A retry avoids the target that failed.
-  origin::Pool::Choice choice = worker_.pool().acquire(*route_, target_, *this);
+  origin::Pool::Choice choice = worker_.pool().acquire(*route_, target_, fresh_only_, *this);
   target_ = choice.target;
   const bool waits = !choice.lease.has_value();
   if (waits) {
@@ -164,7 +173,9 @@ void Exchange::on_lease(Result<origin::Lease> lease) {
     const Errc why = lease.error().code;
     if (why == Errc::limit) return reply(503, "too many connections to the target");
     worker_.pool().failed(route_->targets[target_]);
-    if (attempts_ < max_attempts && route_->targets.size() > 1) {
+    // Nothing was sent: any other target may be asked.
+    const std::size_t most = std::min<std::size_t>(route_->targets.size(), max_connects);
+    if (++connect_failures_ < most) {
       worker_.counters().retries.add();
       return connect();
     }
@@ -178,10 +189,11 @@ void Exchange::on_lease(Result<origin::Lease> lease) {
 }
 
 void Exchange::send_request() {
-  if (!head_sent_again_) {
+  ++attempts_;
+  if (!rewritten_) {
     rewrite::request(request_, connection_->info(), client_address_,
                      worker_.config().forwarding.via, id_text_);
-    head_sent_again_ = true;
+    rewritten_ = true;
   }
   rewrite::point_at(request_, *route_, route_->targets[target_]);
   const bool was_waiting = state_ == State::connect || state_ == State::lookup;
@@ -247,7 +259,7 @@ void Exchange::on_response(http::Head& head, End end) {
   if (first_byte_ == 0) first_byte_ = worker_.loop().nanos();
   if (head.informational()) {
     if (head.status == 101) {
-      if (!tunnel_possible()) return on_origin_reset({Errc::protocol, 0, "101 without upgrade"});
+      if (!tunnel_possible()) return refuse_response("101 without upgrade");
       swap(response_, head);
       status_ = 101;
       rewrite::response(response_, id_text_, worker_.date());
@@ -260,7 +272,7 @@ void Exchange::on_response(http::Head& head, End end) {
       return;
     }
     if (++informational_ > max_informational) {
-      return on_origin_reset({Errc::protocol, 0, "too many informational responses"});
+      return refuse_response("too many informational responses");
     }
     if (request_.version != http::Version::http10) client_->send_head(head, End::no);
     wait();
@@ -337,6 +349,12 @@ void Exchange::on_client_reset(const http::Reset& why) {
   finish();
 }
 
+// An origin that does not keep to the protocol: as if its connection had broken.
+void Exchange::refuse_response(std::string_view why) {
+  origin_->reset(Errc::protocol);
+  on_origin_reset({Errc::protocol, 0, why});
+}
+
 void Exchange::on_origin_reset(const http::Reset& why) {
   origin_ = nullptr;
   if (response_done_) {  // only the request was still going there
@@ -354,22 +372,23 @@ void Exchange::on_origin_reset(const http::Reset& why) {
   // A kept connection that the target closed meanwhile says nothing about the target.
   if (fresh) {
     worker_.pool().failed(route_->targets[target_]);
+    fresh_only_ = false;
   } else {
-    target_ = origin::Balancer::none;
+    fresh_only_ = true;
   }
-  if (retry(why.detail)) return;
-  if (target_ == origin::Balancer::none) target_ = 0;
+  if (retry(why.detail, fresh)) return;
   reply(why.code == Errc::timeout ? 504 : 502, why.detail);
 }
 
 // RFC 9110 §9.2.2: once, if nothing came back, nothing of the content is lost, and doing it twice
 // does no harm.
-bool Exchange::retry(std::string_view why) {
+bool Exchange::retry(std::string_view why, bool avoid_target) {
   if (attempts_ >= max_attempts || body_passed_ || informational_ > 0) return false;
   if (!idempotent(request_.method)) return false;
   problem_ = why;
   worker_.counters().retries.add();
   first_byte_ = 0;
+  if (!avoid_target) target_ = origin::Balancer::none;
   connect();
   return true;
 }
@@ -502,6 +521,13 @@ void Exchange::answer_locally(Handler& handler) {
   wait();
 }
 
+void Exchange::answer_options() {
+  status_ = 204;
+  edge::options(id_text_, worker_.date(), response_);
+  page_.clear();
+  send_own(End::yes);
+}
+
 void Exchange::on_local_response(Response&& response) {
   if (state_ != State::local) return;
   response_.clear();
@@ -553,10 +579,10 @@ void Exchange::finish() {
   local_.reset();
 
   Counters& counters = worker_.counters();
-  counters.exchanges_open.add(-1);
-  counters.bytes_in.add(bytes_in_);
-  counters.bytes_out.add(bytes_out_);
   if (connection_->handler() == nullptr) {
+    counters.exchanges_open.add(-1);
+    counters.bytes_in.add(bytes_in_);
+    counters.bytes_out.add(bytes_out_);
     const std::int64_t now = worker_.loop().nanos();
     const std::size_t kind = status_class(status_);
     counters.responses[kind].add();

@@ -96,10 +96,11 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   void send_own(http::End end);
   void abort_client(Errc code, std::string_view why);
   void drop_origin();
-  bool retry(std::string_view why);
+  bool retry(std::string_view why, bool avoid_target);
+  void refuse_response(std::string_view why);
+  void answer_options();
   [[nodiscard]] Millis or_default(Millis of_route, Millis otherwise) const;
   [[nodiscard]] bool tunnel_possible() const;
-  void write_id();
 
   friend class AccessLog;
 
@@ -116,8 +117,10 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   bool body_passed_ = false;       // some of the request's content went to an origin
   bool client_full_ = false;       // the origin is paused until the client takes bytes
   bool origin_full_ = false;       // the client is paused until the origin takes bytes
-  bool head_sent_again_ = false;   // the request was rewritten already
-  std::uint8_t attempts_ = 0;
+  bool rewritten_ = false;         // the request's head has been through rewrite
+  bool fresh_only_ = false;        // a kept connection broke: the retry takes a new one
+  std::uint8_t attempts_ = 0;      // how often the request was sent
+  std::uint8_t connect_failures_ = 0;
   std::uint8_t informational_ = 0;
   http::Head request_;
   http::Head response_;

@@ -279,6 +279,8 @@ void rewrite::request(http::Head& head, const ClientInfo& client, std::string_vi
                                                   : "2 ")
       .add(via);
   append_to(fields, FieldId::via, hop.text());
+  // They were for us (RFC 9110 §11.7.2).
+  fields.remove(FieldId::proxy_authorization);
   // An HTTP/1.0 client cannot have meant it (RFC 9110 §10.1.1).
   if (head.version == http::Version::http10) fields.remove(FieldId::expect);
 }
@@ -293,6 +295,7 @@ void rewrite::interim(http::Head& head) {
 
 void rewrite::response(http::Head& head, std::string_view id, std::string_view date) {
   remove_hop_by_hop(head);
+  head.fields.remove(FieldId::proxy_authenticate);
   // RFC 9110 §6.6.1: a message without Date gets ours when it is passed on.
   if (!head.fields.has(FieldId::date)) head.fields.add(FieldId::date, date);
   head.fields.set(FieldId::x_request_id, id);

@@ -39,6 +39,8 @@ void hex(std::uint64_t value, char* out) noexcept {
   }
 }
 
+constexpr std::uint32_t max_admin_connections = 256;
+
 std::uint64_t random_seed() noexcept {
   std::uint64_t seed = 0;
   if (::getrandom(&seed, sizeof seed, 0) != sizeof seed) {
@@ -73,11 +75,10 @@ void Worker::listen(const Socket& socket) {
 
 void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
   const bool admin = static_cast<Service>(from.kind()) == Service::admin;
-  Admitted admitted = shared_.admission.enter(peer);
-  // Operators must get in when everything is full.
-  if (admin && (admitted == Admitted::over_total || admitted == Admitted::over_address)) {
-    admitted = Admitted::yes;
-  }
+  // Operators must get in when everything is full: they have a small bound of their own.
+  const Admitted admitted = !admin ? shared_.admission.enter(peer)
+                            : admin_connections_ < max_admin_connections ? Admitted::yes
+                                                                         : Admitted::no;
   if (admitted == Admitted::over_total) counters_.connections_refused_total.add();
   if (admitted == Admitted::over_address) counters_.connections_refused_address.add();
   if (admitted == Admitted::no) {
@@ -87,15 +88,29 @@ void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
   }
   auto socket = io::Socket::adopt(loop_, fd, from.is_unix());
   if (!socket) {
-    shared_.admission.leave(peer);
+    if (!admin) shared_.admission.leave(peer);
     return;
   }
-  counters_.connections_accepted.add();
+  if (admin) {
+    ++admin_connections_;
+  } else {
+    counters_.connections_accepted.add();
+    counters_.connections_open.add(1);
+  }
   // The list holds it; remove() takes it out again.
   auto connection = std::make_unique<ClientConnection>(*this, *std::move(socket), peer,
                                                        from.is_unix(), admitted != Admitted::yes,
                                                        admin ? shared_.admin : nullptr);
   connections_.push_back(*connection.release());
+}
+
+void Worker::connection_closed(const ClientConnection& connection, const io::Address& peer) {
+  if (connection.handler() != nullptr) {
+    --admin_connections_;
+    return;
+  }
+  counters_.connections_open.add(-1);
+  shared_.admission.leave(peer);
 }
 
 void Worker::remove(ClientConnection& connection) {

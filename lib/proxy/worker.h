@@ -97,7 +97,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   Exchange& take_exchange();
   void give_back(Exchange& exchange);
   void remove(ClientConnection& connection);
-  void connection_closed(const io::Address& peer) { shared_.admission.leave(peer); }
+  void connection_closed(const ClientConnection& connection, const io::Address& peer);
 
  private:
   void on_accept(int fd, const io::Address& peer, io::Listener& from) override;
@@ -119,6 +119,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   base::List<Exchange, ExchangeTag> free_exchanges_;
   base::List<Exchange, ExchangeTag> ended_exchanges_;  // free at the end of the turn
   base::List<ClientConnection, ConnectionTag> connections_;
+  std::uint32_t admin_connections_ = 0;
   std::uint64_t id_seed_;
   std::uint64_t id_count_ = 0;
   std::int64_t date_second_ = -1;
