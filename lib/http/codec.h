@@ -28,6 +28,7 @@ enum class After : std::uint8_t {
   keep,    // nothing
   finish,  // send FIN and go on receiving (a tunnel's half that ended)
   close,   // close the connection
+  abort,   // reset the connection: its end would make a cut message look whole (RFC 9112 §8)
   linger,  // send FIN, and close once the peer has stopped sending: not all it sent was read, and a
            // reset would destroy our last words (RFC 9112 §9.6)
 };

@@ -515,6 +515,7 @@ void H1Codec::reset(Errc) {
     paused_ = false;
     return;
   }
+  cut_ = out_ == Out::until_close;
   shut();
 }
 
@@ -618,6 +619,7 @@ bool H1Codec::idle() const noexcept {
 }
 
 After H1Codec::after_output() const noexcept {
+  if (cut_) return After::abort;
   if (closing_) {
     // A client that has not said that this was its last request may be sending the next one.
     const bool may_send = role_ == Role::server && (unread_ || !last_) && !eof_;

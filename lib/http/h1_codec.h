@@ -131,6 +131,7 @@ class H1Codec final : public Codec, private Stream {
   bool persistent_ : 1 = true;
   bool draining_ : 1 = false;
   bool closing_ : 1 = false;
+  bool cut_ : 1 = false;       // closing within content that ends with the connection
   bool unread_ : 1 = false;    // not all input will be read
   bool paused_ : 1 = false;    // by the stream's receive()
   bool receiving_ : 1 = true;  // what the peer was told

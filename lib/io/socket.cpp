@@ -264,6 +264,12 @@ void Socket::finish() {
   if (failure_ == 0) ::shutdown(block_->fd(), SHUT_WR);
 }
 
+void Socket::abort() {
+  // Closing then discards what is queued and sends RST (socket(7), SO_LINGER).
+  const linger at_once{1, 0};
+  ::setsockopt(block_->fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void Socket::fail(int uv_status, const char* operation) {
   failure_ = uv_status;
   failed_ = operation;

@@ -28,6 +28,7 @@ class Socket final : public Transport, Later {
   void receive(bool on) override;
   void write(Chain& out) override;
   void finish() override;
+  void abort() override;
 
  private:
   struct Block;

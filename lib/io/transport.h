@@ -41,6 +41,8 @@ class Transport {
   virtual void write(Chain& out) = 0;
   // Sends FIN. Precondition: everything was written.
   virtual void finish() = 0;
+  // Makes the destructor reset the connection instead of ending it orderly.
+  virtual void abort() = 0;
   // The protocol negotiated by TLS; "" without.
   [[nodiscard]] virtual std::string_view alpn() const noexcept { return {}; }
 };

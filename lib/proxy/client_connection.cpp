@@ -135,6 +135,10 @@ void ClientConnection::flush() {
       if (!finished_) transport_->finish();
       finished_ = true;
       return;
+    case http::After::abort:
+      transport_->abort();
+      close();
+      return;
     case http::After::close:
       close();
       return;

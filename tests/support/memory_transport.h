@@ -35,7 +35,7 @@ class MemoryTransport final : public io::Transport, io::Later {
   // As close(2): FIN, or a reset if something was not read.
   ~MemoryTransport() override {
     if (far_ == nullptr) return;
-    if (in_.empty()) {
+    if (in_.empty() && !aborts_) {
       finish();
     } else {
       far_->break_off();
@@ -75,6 +75,8 @@ class MemoryTransport final : public io::Transport, io::Later {
     far_->far_finished_ = true;
     loop_.later(*far_);
   }
+
+  void abort() override { aborts_ = true; }
 
   // Breaks the connection for both; each is told after what it can still read.
   void reset() {
@@ -129,6 +131,7 @@ class MemoryTransport final : public io::Transport, io::Later {
   bool blocked_ = false;       // write() left something
   bool finished_ = false;      // by us
   bool far_finished_ = false;  // FIN is behind in_
+  bool aborts_ = false;        // when it dies
   bool broken_ = false;
   bool told_end_ = false;
   bool told_closed_ = false;
