@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace proxycore::base {
@@ -25,9 +27,18 @@ Result<int> open_path(const std::string& path) {
     if (fd < 0) return Error{Errc::io, std::string("stdout: ") + std::strerror(errno)};
     return fd;
   }
-  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  // O_NONBLOCK: a pipe that nobody reads is an error now, and no reason to wait for ever.
+  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
   if (fd < 0) return Error{Errc::io, "open '" + path + "': " + std::strerror(errno)};
   return fd;
+}
+
+// How much may be written at once without blocking. A file takes everything; a pipe that poll()
+// finds ready takes at least PIPE_BUF.
+std::size_t most_at_once(int fd) {
+  struct stat status {};
+  const bool file = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  return file ? std::size_t{1} << 20 : std::size_t{PIPE_BUF};
 }
 
 }  // namespace
@@ -81,17 +92,22 @@ std::uint64_t LineWriter::dropped() const {
 }
 
 void LineWriter::run() {
+  // A reader that has gone away is an error of write(), and signals are for other threads.
+  sigset_t every;
+  sigfillset(&every);
+  pthread_sigmask(SIG_SETMASK, &every, nullptr);
+
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || next_fd_ >= 0; });
     while (!queue_.empty()) {
       const std::string batch = std::move(queue_.front());
       queue_.pop_front();
-      queued_ -= batch.size();
       const int fd = fd_;
       lock.unlock();
       const bool written = put(fd, batch);
       lock.lock();
+      queued_ -= batch.size();
       if (!written) ++dropped_;
     }
     if (next_fd_ >= 0) ::close(std::exchange(fd_, std::exchange(next_fd_, -1)));
@@ -99,26 +115,21 @@ void LineWriter::run() {
   }
 }
 
-// A pipe or terminal may take its time, but not for ever once we are to stop.
+// A pipe may take its time, but not for ever once we are to stop.
 bool LineWriter::put(int fd, const std::string& batch) {
+  const std::size_t most = most_at_once(fd);
   std::size_t at = 0;
-  int waited = 0;
   while (at < batch.size()) {
     pollfd ready{fd, POLLOUT, 0};
-    const int polled = ::poll(&ready, 1, poll_step_ms);
-    if (polled == 0) {
+    if (::poll(&ready, 1, poll_step_ms) == 0) {
       const std::lock_guard lock(mutex_);
-      if (stopping_ && ++waited > last_words_steps) return false;
+      if (stopping_ && ++waited_ > last_words_steps) return false;
       continue;
     }
-    // A pipe that is ready takes at least this much without blocking.
-    const std::size_t part = std::min<std::size_t>(batch.size() - at, PIPE_BUF);
-    const ::ssize_t count = ::write(fd, batch.data() + at, part);
+    const ::ssize_t count = ::write(fd, batch.data() + at, std::min(batch.size() - at, most));
     if (count < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
-      if (!failing_) {
-        log::error("log.write", {{"path", path_}, {"why", std::strerror(errno)}});
-      }
+      if (!failing_) log::error("log.write", {{"path", path_}, {"why", std::strerror(errno)}});
       failing_ = true;
       return false;
     }

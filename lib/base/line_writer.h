@@ -22,9 +22,9 @@ class LineWriter {
  public:
   static constexpr std::size_t max_queued = std::size_t{64} << 20;  // bytes
 
-  // `path`: a file, or "stdout". Errors: io (path and reason).
+  // `path`: a file or named pipe, or "stdout". Errors: io (path and reason).
   static Result<std::unique_ptr<LineWriter>> open(std::string path);
-  // Writes what is queued, for at most a second if the receiver does not take it.
+  // Writes what is queued; for about a second, if the receiver does not take it.
   ~LineWriter();
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
@@ -50,6 +50,7 @@ class LineWriter {
   int fd_;
   int next_fd_ = -1;  // to be used once what is queued has been written
   bool stopping_ = false;
+  int waited_ = 0;        // steps, since we are to stop
   bool failing_ = false;  // the last write failed: said once
   std::thread thread_;
 };

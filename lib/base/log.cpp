@@ -3,12 +3,15 @@
 #include "base/json.h"
 #include "base/text.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <climits>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
 
+#include <poll.h>
 #include <unistd.h>
 
 namespace proxycore {
@@ -52,8 +55,19 @@ std::string_view journal_prefix(LogLevel level) {
   return "<6>";
 }
 
+constexpr std::size_t longest_value = 1024;  // bytes, before escaping
+
+// A line goes out whole or not at all, and nobody waits for who reads stderr: what does not fit is
+// dropped and counted. Needs sink_mutex.
 void write_to_stderr(LogLevel level, std::string_view line) {
   static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  static std::uint64_t dropped = 0;
+  // A pipe that is ready takes PIPE_BUF bytes without blocking.
+  pollfd ready{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&ready, 1, 0) == 0) {
+    ++dropped;
+    return;
+  }
   std::string whole;
   if (journal) {
     whole.append(journal_prefix(level));
@@ -62,8 +76,12 @@ void write_to_stderr(LogLevel level, std::string_view line) {
     whole.append(base::iso_date(std::chrono::duration_cast<Millis>(now).count()));
     whole.push_back(' ');
   }
-  whole.append(line).push_back('\n');
-  // A closed or full stderr is no reason to stop serving.
+  whole.append(line);
+  if (dropped != 0) whole.append(" lines_dropped_before=").append(std::to_string(dropped));
+  whole.resize(std::min(whole.size(), std::size_t{PIPE_BUF} - 1));
+  whole.push_back('\n');
+  dropped = 0;
+  // A closed stderr is no reason to stop serving.
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, whole.data(), whole.size());
 }
 
@@ -74,6 +92,40 @@ bool plain(std::string_view text) {
     if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '=' || c == '\\') return false;
   }
   return true;
+}
+
+void append_value(std::string& line, std::string_view value) {
+  const std::string_view cut = value.substr(0, longest_value);
+  if (cut.size() < value.size()) {
+    base::json::append_quoted(line, std::string(cut).append("..."));
+  } else if (plain(value)) {
+    line.append(value);
+  } else {
+    base::json::append_quoted(line, value);
+  }
+}
+
+std::string line_of(LogLevel level, std::string_view event, base::log::Fields fields) {
+  std::string line;
+  line.append("level=").append(name_of(level)).append(" event=").append(event);
+  for (const base::log::Field& field : fields) {
+    line.append(" ").append(field.key).append("=");
+    append_value(line, field.value);
+  }
+  return line;
+}
+
+void hand_out(LogLevel level, std::string_view line) {
+  const std::lock_guard lock(sink_mutex);
+  if (const LogSink& sink = current_sink()) {
+    sink(level, line);
+  } else {
+    write_to_stderr(level, line);
+  }
+}
+
+bool wanted(LogLevel level) {
+  return level >= least_level.load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -87,31 +139,34 @@ void set_log_level(LogLevel least) {
   least_level.store(least, std::memory_order_relaxed);
 }
 
-namespace base {
+namespace base::log {
 
-void log::write(LogLevel level, std::string_view event, Fields fields) {
-  if (level < least_level.load(std::memory_order_relaxed)) return;
-  std::string line;
-  line.append("level=").append(name_of(level)).append(" event=");
-  const auto append = [&](std::string_view value) {
-    if (plain(value)) {
-      line.append(value);
-    } else {
-      json::append_quoted(line, value);
-    }
-  };
-  append(event);
-  for (const Field& field : fields) {
-    line.append(" ").append(field.key).append("=");
-    append(field.value);
-  }
-  const std::lock_guard lock(sink_mutex);
-  if (const LogSink& sink = current_sink()) {
-    sink(level, line);
-  } else {
-    write_to_stderr(level, line);
-  }
+void write(LogLevel level, std::string_view event, Fields fields) {
+  if (wanted(level)) hand_out(level, line_of(level, event, fields));
 }
 
-}  // namespace base
+void write(Throttle& throttle, LogLevel level, std::string_view event, Fields fields) {
+  if (!wanted(level)) return;
+  const auto held_back = throttle.admit(std::chrono::steady_clock::now());
+  if (!held_back) return;
+  std::string line = line_of(level, event, fields);
+  if (*held_back != 0) line.append(" held_back=").append(std::to_string(*held_back));
+  hand_out(level, line);
+}
+
+std::optional<std::uint64_t> Throttle::admit(std::chrono::steady_clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  if (now - began_ >= interval) {
+    began_ = now;
+    admitted_ = 0;
+  }
+  if (admitted_ == lines) {
+    ++held_back_;
+    return std::nullopt;
+  }
+  ++admitted_;
+  return std::exchange(held_back_, 0);
+}
+
+}  // namespace base::log
 }  // namespace proxycore
