@@ -1,5 +1,9 @@
 #include "origin/pool.h"
 
+#include "base/log.h"
+
+#include <string>
+
 #include <fmt/format.h>
 
 namespace proxycore::origin {
@@ -63,8 +67,14 @@ Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_onl
 }
 
 void Pool::failed(const Target& target) {
-  endpoint(target).health.failed(loop_.now(), config_.origins.failures,
-                                 config_.origins.cool_down.count());
+  const bool rests = endpoint(target).health.failed(loop_.now(), config_.origins.failures,
+                                                    config_.origins.cool_down.count());
+  if (!rests) return;
+  static base::log::Throttle throttle;
+  base::log::write(throttle, LogLevel::warning, "origin.rests",
+                   {{"target", target.text()},
+                    {"failures", std::to_string(config_.origins.failures)},
+                    {"cool_down_ms", std::to_string(config_.origins.cool_down.count())}});
 }
 
 // Takes it out of its endpoint; it dies when the current callback has unwound.
