@@ -13,6 +13,7 @@
 #include <proxycore/store.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,9 +26,12 @@ namespace proxycore {
 class Server {
  public:
   // Binds the listeners, reads the hosts of `store` and of the configuration. The store must
-  // outlive the server. Errors: invalid (which host or key), conflict (a host in both the file and
-  // the store), io (which address could not be bound, and why).
-  static Result<std::unique_ptr<Server>> create(Config config, Store& store);
+  // outlive the server. `bound`, if given, is called once the listeners are bound and before any
+  // thread is started: the place to drop privileges; an error of it ends create(). Ignores SIGPIPE
+  // if nobody handles it. Errors: invalid (which host or key), conflict (a host in both the file
+  // and the store), io (which address could not be bound, and why).
+  static Result<std::unique_ptr<Server>> create(Config config, Store& store,
+                                                const std::function<Result<void>()>& bound = {});
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
