@@ -46,7 +46,7 @@ class Package(unittest.TestCase):
 
     def check_answer(self, answer):
         self.assertTrue(answer.startswith("HTTP/1.1 200 "), answer)
-        self.assertTrue(answer.endswith("\r\n\r\nhello, outside.test\n"), answer)
+        self.assertTrue(answer.endswith("\n\nhello, outside.test\n"), answer)
 
     def test_every_public_header_is_there(self):
         public = ROOT / "include"
