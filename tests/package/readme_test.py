@@ -89,8 +89,8 @@ class Readme(unittest.TestCase):
         command = self.take("c++").replace("build/embed", shlex.quote(str(self.folder / "embed")))
         self.shell(command, PKG_CONFIG_PATH=str(found[0]))
         example = (ROOT / "examples/embed/main.cpp").read_text()
-        for block in blocks("cpp"):
-            self.assertIn(block, example, "README.md shows other code than examples/embed/main.cpp")
+        self.assertEqual([block in example for block in blocks("cpp")], [True],
+                         "README.md should show the code of examples/embed/main.cpp")
 
     def test_5_no_command_is_left(self):
         self.assertEqual(self.left, [], "README.md names commands that no test runs")
