@@ -20,12 +20,13 @@ using proxycore::Server;
 
 namespace {
 
-int complain(const proxycore::Error& error) {
+// Exit statuses, as docs/proxyd.md tells them.
+constexpr int could_not_serve = 1;
+constexpr int wrong_usage = 2;
+
+int complain(const proxycore::Error& error, int status) {
   std::fprintf(stderr, "proxyd: %s\n", error.detail.c_str());
-  return error.code == proxycore::Errc::invalid || error.code == proxycore::Errc::not_found ||
-                 error.code == proxycore::Errc::conflict
-             ? 2
-             : 1;
+  return status;
 }
 
 sigset_t watched_signals() {
@@ -114,7 +115,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? 0 : 2;
+    return app.exit(problem) == 0 ? 0 : wrong_usage;
   }
   if (reference) {
     std::fputs(proxycore::config_reference().c_str(), stdout);
@@ -126,13 +127,12 @@ int main(int argc, char** argv) {
   }
   auto config = proxycore::load_config(path);
   if (!config) {
-    complain(config.error());
-    return 2;
+    return complain(config.error(), wrong_usage);
   }
   if (check) {
     std::printf("%s: ok\n", path.c_str());
     return 0;
   }
   auto served = serve(*std::move(config), path);
-  return served ? 0 : complain(served.error());
+  return served ? 0 : complain(served.error(), could_not_serve);
 }
