@@ -47,6 +47,10 @@ class HostTrie {
 
    private:
     friend HostTrie;
+    // With a text of so many bytes, which begins in what is padding otherwise.
+    static constexpr std::size_t bytes(std::size_t text) noexcept {
+      return std::max(sizeof(Entry), sizeof(T) + sizeof(std::uint8_t) + text);
+    }
     Entry(T&& held, std::size_t size) noexcept
         : value(std::move(held)), size_(static_cast<std::uint8_t>(size)) {}
     [[nodiscard]] const char* text() const noexcept {
@@ -143,7 +147,7 @@ Result<void> HostTrie<T>::insert(std::string_view pattern, T value) {
   if (find_name(pattern, tag) != nullptr) {
     return Error{Errc::conflict, quoted(pattern) + " is there already"};
   }
-  const std::size_t size = sizeof(Entry) + pattern.size();
+  const std::size_t size = Entry::bytes(pattern.size());
   if (!entries_.has_room(size) || !wild_.has_room()) return Error{Errc::limit, "the trie is full"};
   const std::uint32_t id = entries_.allocate(size, alignof(Entry));
   auto* made = new (entries_.raw(id)) Entry(std::move(value), pattern.size());

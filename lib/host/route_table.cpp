@@ -43,19 +43,16 @@ std::vector<std::string> StatsIds::names() const {
 
 Result<void> RouteTable::Builder::add(const Host& host, std::string_view origin) {
   PX_TRY(Route route, route_of(host));
-  const auto index = static_cast<std::uint32_t>(table_->routes_.size());
-  if (auto inserted = table_->trie_.insert(host.host, index); !inserted) {
-    if (inserted.error().code != Errc::conflict) return inserted;
-    // A host is no pattern's match but its own: the trie finds the whole pattern first.
-    const std::uint32_t other = *table_->trie_.match(host.host);
-    return Error{Errc::conflict, "host '" + host.host + "' is in " + origins_[origin_of_[other]] +
-                                     " and in " + std::string(origin)};
-  }
-  route.stats_id = ids_.id_of(host.host);
-  table_->routes_.push_back(std::move(route));
   if (origins_.empty() || origins_.back() != origin) origins_.emplace_back(origin);
-  origin_of_.push_back(static_cast<std::uint32_t>(origins_.size() - 1));
-  return {};
+  Placed placed{.route = std::move(route),
+                .origin = static_cast<std::uint32_t>(origins_.size() - 1)};
+  placed.route.stats_id = ids_.id_of(host.host);
+  auto inserted = table_->trie_.insert(host.host, std::move(placed));
+  if (inserted || inserted.error().code != Errc::conflict) return inserted;
+  // The trie finds a whole pattern before anything that matches it.
+  const Placed& other = *table_->trie_.match(host.host);
+  return Error{Errc::conflict, "host '" + host.host + "' is in " + origins_[other.origin] +
+                                   " and in " + std::string(origin)};
 }
 
 }  // namespace proxycore::host
