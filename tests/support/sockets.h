@@ -55,6 +55,18 @@ class Fd {
     text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
     return text;
   }
+  // What is there without waiting.
+  [[nodiscard]] std::string receive_now() const {
+    std::string text(1 << 16, '\0');
+    const ssize_t count = ::recv(fd_, text.data(), text.size(), MSG_DONTWAIT);
+    text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+    return text;
+  }
+  // Whether the far end has closed, and everything before was read.
+  [[nodiscard]] bool ended() const {
+    char byte = 0;
+    return ::recv(fd_, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
+  }
   [[nodiscard]] std::string receive_all() const {
     std::string all;
     for (std::string part = receive(); !part.empty(); part = receive()) all += part;
@@ -70,13 +82,13 @@ class Fd {
   int fd_ = -1;
 };
 
-// A listening socket on a port of the system's choice.
+// A listening socket; `port` 0: on a port of the system's choice.
 struct Door {
-  explicit Door(std::string_view ip = "127.0.0.1") {
-    address = *io::Address::parse(ip, 0);
+  explicit Door(std::string_view ip = "127.0.0.1", std::uint16_t port = 0, int backlog = 128) {
+    address = *io::Address::parse(ip, port);
     fd = Fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
     REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
-    REQUIRE(::listen(fd.get(), 128) == 0);
+    REQUIRE(::listen(fd.get(), backlog) == 0);
     sockaddr_storage name{};
     socklen_t size = sizeof name;
     ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size);

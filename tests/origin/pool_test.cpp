@@ -1,0 +1,387 @@
+#include "origin/pool.h"
+
+#include "support/count_allocations.h"
+#include "support/fake_clock.h"
+#include "support/pool_rig.h"
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace proxycore;
+using test::Door;
+using test::Fd;
+using test::pass;
+using test::PoolRig;
+using test::PoolUser;
+using test::run_turns;
+using test::run_until;
+
+namespace {
+
+constexpr const char* ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+io::Addresses addresses(std::initializer_list<const char*> ips) {
+  std::vector<io::Address> all;
+  for (const char* ip : ips) all.push_back(*io::Address::parse(ip, 0));
+  return all;
+}
+
+// A listening socket whose queue is full: connecting to it takes for ever.
+struct Blackhole {
+  explicit Blackhole(const char* ip = "127.0.0.1", std::uint16_t port = 0) : door(ip, port, 0) {
+    in_queue = door.connect();
+  }
+  Door door;
+  Fd in_queue;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(PoolRig, "pool: the first connection comes later, a kept one now") {
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return static_cast<bool>(user.lease); });
+  const Fd far = door.accept();
+  CHECK_FALSE(user.lease->reused());
+  user.exchange(far, ok);
+  CHECK(user.body == "ok");
+  CHECK_FALSE(user.lease);
+  CHECK(counters.idle.value() == 1);
+
+  CHECK(user.acquire() == "now");
+  CHECK(user.lease->reused());
+  user.exchange(far, ok);
+  CHECK(counters.connects.value() == 1);
+  CHECK(counters.reuses.value() == 1);
+  CHECK(counters.open.value() == 1);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: the last that was given back is the first to be used again") {
+  const Door door;
+  add_target(door);
+  PoolUser first(*this);
+  PoolUser second(*this);
+  first.acquire_and_wait();
+  const Fd far_first = door.accept();
+  second.acquire_and_wait();
+  const Fd far_second = door.accept();
+  second.exchange(far_second, ok);
+  first.exchange(far_first, ok);
+  REQUIRE(first.acquire() == "now");
+  first.get("/again");
+  CHECK(request(far_first).substr(0, 10) == "GET /again");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a target gets no more connections than the limit") {
+  config.limits.origin_connections = 2;
+  const Door door;
+  add_target(door);
+  PoolUser users[] = {PoolUser(*this), PoolUser(*this), PoolUser(*this)};
+  users[0].acquire_and_wait();
+  CHECK(users[1].acquire() == "later");
+  CHECK(users[2].acquire() == "limit: limits.origin_connections is reached for this target");
+  users[0].lease.release();
+  CHECK(users[2].acquire() == "now");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: an unused connection is closed when its time is over") {
+  config.timeouts.origin_keepalive = Millis{40};
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  const Fd far = door.accept();
+  user.exchange(far, ok);
+  until_ended(far);
+  CHECK(counters.idle.value() == 0);
+  CHECK(counters.open.value() == 0);
+  CHECK(user.acquire() == "later");
+}
+
+TEST_CASE_FIXTURE(
+    PoolRig, "pool: an unused connection that the target ends, breaks or talks on is not used") {
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  for (int how = 0; how < 3; ++how) {
+    user.acquire_and_wait();
+    Fd far = door.accept();
+    user.exchange(far, ok);
+    REQUIRE(counters.idle.value() == 1);
+    if (how == 0) far.close();
+    if (how == 1) far.abort();
+    if (how == 2) far.send("HTTP/1.1 408 Request Timeout\r\n\r\n");
+    run_until(loop, [&] { return counters.idle.value() == 0; });
+    run_turns(loop);
+    CHECK(counters.open.value() == 0);
+  }
+  CHECK(user.acquire() == "later");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: keeps so many unused connections per target, closes the rest") {
+  config.origins.idle_connections = 1;
+  const Door door;
+  add_target(door);
+  PoolUser first(*this);
+  PoolUser second(*this);
+  first.acquire_and_wait();
+  const Fd far_first = door.accept();
+  second.acquire_and_wait();
+  const Fd far_second = door.accept();
+  first.exchange(far_first, ok);
+  second.exchange(far_second, ok);
+  until_ended(far_second);
+  CHECK(counters.idle.value() == 1);
+  CHECK_FALSE(far_first.ended());
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: drain closes what is unused, and what is in use after it") {
+  const Door door;
+  add_target(door);
+  PoolUser idle(*this);
+  PoolUser busy(*this);
+  idle.acquire_and_wait();
+  const Fd far_idle = door.accept();
+  busy.acquire_and_wait();
+  const Fd far_busy = door.accept();
+  idle.exchange(far_idle, ok);
+  pool().drain();
+  until_ended(far_idle);
+  busy.exchange(far_busy, ok);
+  CHECK(busy.body == "ok");
+  until_ended(far_busy);
+  CHECK(counters.open.value() == 0);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a connection whose waiter died serves the next one") {
+  const Door door;
+  add_target(door);
+  {
+    PoolUser gone(*this);
+    CHECK(gone.acquire() == "later");
+  }
+  run_until(loop, [&] { return counters.idle.value() == 1; });
+  const Fd far = door.accept();
+  PoolUser user(*this);
+  CHECK(user.acquire() == "now");
+  CHECK_FALSE(user.lease->reused());
+  user.exchange(far, ok);
+  CHECK(user.body == "ok");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a lease that is given back unused leaves the connection usable") {
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  user.during_lease = [&] { user.lease.release(); };
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return counters.idle.value() == 1; });
+  user.during_lease = nullptr;
+  CHECK(user.acquire() == "now");
+  user.exchange(door.accept(), ok);
+  CHECK(user.body == "ok");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a name is resolved when it is used") {
+  const Door door;
+  add_target(door, "origin.test");
+  names.emplace("origin.test", addresses({"127.0.0.1"}));
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  user.exchange(door.accept(), ok);
+  CHECK(user.body == "ok");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a name that does not resolve is told, later and now") {
+  route.targets.push_back({"dead.test", 80});
+  names.emplace("dead.test", Error{Errc::not_found, "no such name"});
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->code == Errc::not_found);
+  CHECK(user.acquire() == "not_found: no such name");  // remembered
+  run_turns(loop);
+  CHECK(counters.open.value() == 0);
+  CHECK(counters.connect_failures.value() == 2);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a name that is never answered is given up in time") {
+  config.timeouts.origin_connect = Millis{40};
+  route.targets.push_back({"hangs.test", 80});
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->code == Errc::timeout);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: when the first address refuses, the second is tried") {
+  const Door door("127.0.0.2");
+  add_target(door, "two.test");
+  names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  user.exchange(door.accept(), ok);
+  CHECK(user.body == "ok");
+  CHECK(counters.connect_failures.value() == 0);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: when the first address does not answer, the second is tried") {
+  config.timeouts.origin_connect = Millis{40};
+  const Door door("127.0.0.2");
+  const Blackhole blackhole("127.0.0.1", door.address.port());
+  add_target(door, "two.test");
+  names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  user.exchange(door.accept(), ok);
+  CHECK(user.body == "ok");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: when no address answers, the last reason is told") {
+  std::optional<Door> door(std::in_place);
+  add_target(*door, "two.test");
+  names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
+  door.reset();
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->code == Errc::refused);
+  CHECK(counters.connect_failures.value() == 1);
+  run_turns(loop);
+  CHECK(counters.open.value() == 0);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a route may have less patience than the server") {
+  const Blackhole blackhole;
+  add_target(blackhole.door);
+  route.connect_timeout = Millis{40};
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->code == Errc::timeout);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: who is told may acquire again at once, elsewhere") {
+  std::optional<Door> dead(std::in_place);
+  const Door door;
+  add_target(*dead);
+  add_target(door);
+  dead.reset();
+  PoolUser user(*this);
+  std::string again;
+  user.during_lease = [&] {
+    if (user.error) again = user.acquire(std::exchange(user.target, 0));
+    user.error.reset();
+  };
+  CHECK(user.acquire() == "later");
+  CHECK(user.target == 0);
+  run_until(loop, [&] { return static_cast<bool>(user.lease); });
+  CHECK(again == "later");
+  CHECK(user.target == 1);
+  user.exchange(door.accept(), ok);
+  CHECK(user.body == "ok");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a target that keeps failing rests, and is tried again after it") {
+  const Door first;
+  const Door second;
+  add_target(first);
+  add_target(second);
+  const auto targets = [&](int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) {
+      PoolUser user(*this);
+      user.acquire();
+      all += std::to_string(user.target);
+    }
+    return all;
+  };
+  CHECK(targets(4) == "0101");
+  for (std::uint32_t i = 0; i < config.origins.failures; ++i) pool().failed(route.targets[0]);
+  CHECK(targets(4) == "1111");
+  pass(loop, config.origins.cool_down);
+  CHECK(targets(4) == "0101");
+  // Its count is still at the limit: one more failure is enough, one success clears it.
+  pool().failed(route.targets[0]);
+  CHECK(targets(2) == "11");
+  pass(loop, config.origins.cool_down);
+  pool().succeeded(route.targets[0]);
+  pool().failed(route.targets[0]);
+  CHECK(targets(2) == "01");
+}
+
+TEST_CASE_FIXTURE(PoolRig,
+                  "pool: a warm connection is acquired and given back without an allocation") {
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  const Fd far = door.accept();
+  for (int i = 0; i < 3; ++i) {
+    user.exchange(far, ok);
+    REQUIRE(user.acquire() == "now");
+  }
+  user.lease.release();
+  const std::size_t before = test::allocations();
+  for (int i = 0; i < 10; ++i) {
+    user.lease = *std::move(*pool().acquire(route, 0, false, user).lease);
+    user.lease.release();
+  }
+  CHECK(test::allocations() == before);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a warm exchange allocates nothing on the target's side") {
+  const Door door;
+  add_target(door);
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  const Fd far = door.accept();
+  user.exchange(far, ok);
+  std::size_t before = 0;
+  for (int i = 0; i < 10; ++i) {
+    if (i == 5) before = test::allocations();
+    user.lease = *std::move(*pool().acquire(route, 0, false, user).lease);
+    user.done = false;
+    user.body.clear();
+    user.get();
+    char buffer[1024];
+    while (::recv(far.get(), buffer, sizeof buffer, MSG_DONTWAIT) <= 0) run_turns(loop, 1);
+    far.send(ok);
+    while (!user.done) run_turns(loop, 1);
+  }
+  CHECK(test::allocations() == before);
+}
+
+TEST_CASE_FIXTURE(PoolRig,
+                  "pool: may be destroyed with connections in every state, in the same turn") {
+  const Door door;
+  const Blackhole blackhole;
+  add_target(door);
+  PoolUser idle(*this);
+  idle.acquire_and_wait();
+  idle.exchange(door.accept(), ok);
+  {
+    PoolUser died(*this);
+    died.acquire_and_wait();
+    died.get();
+    died.stream->reset(Errc::cancelled);
+    died.lease.release();
+  }
+  PoolUser connecting(*this);
+  route.targets = {{"127.0.0.1", blackhole.door.address.port()}};
+  CHECK(connecting.acquire() == "later");
+  PoolUser resolving(*this);
+  route.targets = {{"hangs.test", 80}};
+  CHECK(resolving.acquire() == "later");
+  held.reset();
+  run_turns(loop);
+  CHECK(counters.open.value() == 0);
+  CHECK_FALSE(connecting.error);
+}
