@@ -211,6 +211,12 @@ void Connection::on_later() {
   if (state_ != State::dead) flush();
 }
 
+bool Connection::push() {
+  if (state_ != State::lent || !transport_) return false;
+  transport_->write(codec_.output());
+  return codec_.output().size() < pool_.limits_.high_water;
+}
+
 void Connection::flush() {
   if (!transport_) return;
   if (!codec_.output().empty()) transport_->write(codec_.output());

@@ -46,6 +46,9 @@ class Connection final : public io::Retired,
   // Whether an exchange has already been completed on it.
   [[nodiscard]] bool reused() const noexcept { return exchanges_ > 1; }
 
+  // Writes now instead of at the end of the turn; see ClientConnection::push().
+  bool push();
+
   // Called by Pool and Lease.
   void lend() noexcept;
   void give_back();

@@ -151,6 +151,12 @@ void ClientConnection::flush() {
   }
 }
 
+bool ClientConnection::push() {
+  if (closed_) return false;
+  transport_->write(codec_.output());
+  return codec_.output().size() < worker_.http_limits().high_water;
+}
+
 // Which time-out applies now.
 void ClientConnection::update() {
   if (closed_ || phase_ == Phase::linger) return;

@@ -44,6 +44,9 @@ class ClientConnection final : public io::Retired,
 
   // For exchanges.
   void close_after_response() { codec_.drain(); }
+  // Writes now instead of at the end of the turn: much content, whose slab is then free for the
+  // next read while it is still in the cache. Returns whether there is room for more.
+  bool push();
   void exchange_ended(Exchange& exchange);
 
   // No new request is to be expected; one that comes soon is still answered.

@@ -111,7 +111,8 @@ void Exchange::on_request(http::Head& head, End end) {
   client_address_ = rewrite::client_address(request_, client, worker_.trust());
   if (client.trusted) {
     const auto given = request_.fields.find(FieldId::x_request_id);
-    if (given && given->size() <= max_kept_id && base::is_token(*given)) {
+    const bool one = request_.fields.count(FieldId::x_request_id) == 1;
+    if (one && given->size() <= max_kept_id && base::is_token(*given)) {
       kept_id_ = *given;
       id_text_ = kept_id_;
     }
@@ -163,6 +164,7 @@ void Exchange::connect() {
       client_->receive(false);
     }
     enter(State::connect);
+    timer_.cancel();  // the pool watches the time; that of a first try is over
     return;
   }
   on_lease(*std::move(choice.lease));
@@ -211,7 +213,7 @@ void Exchange::on_request_body(base::Bytes part, End end) {
     case State::tunnel:
       if (origin_ != nullptr) {
         body_passed_ = true;
-        if (origin_->send_body(part, end) == Flow::full && end == End::no) {
+        if (origin_->send_body(part, end) == Flow::full && end == End::no && !lease_->push()) {
           origin_full_ = true;
           client_->receive(false);
         }
@@ -234,6 +236,7 @@ void Exchange::on_request_body(base::Bytes part, End end) {
 
 void Exchange::on_request_trailers(http::Fields& trailers) {
   if (state_ == State::streaming && origin_ != nullptr) {
+    body_passed_ = true;
     origin_->send_trailers(trailers);
   }
   request_ended();
@@ -274,7 +277,8 @@ void Exchange::on_response(http::Head& head, End end) {
     if (++informational_ > max_informational) {
       return refuse_response("too many informational responses");
     }
-    if (request_.version != http::Version::http10) client_->send_head(head, End::no);
+    rewrite::interim(head);
+    client_->send_head(head, End::no);  // the codec spares HTTP/1.0 clients
     wait();
     return;
   }
@@ -290,7 +294,8 @@ void Exchange::on_response(http::Head& head, End end) {
 
 void Exchange::on_response_body(base::Bytes part, End end) {
   bytes_out_ += part.size;
-  if (client_->send_body(part, end) == Flow::full && end == End::no && origin_ != nullptr) {
+  const bool full = client_->send_body(part, end) == Flow::full;
+  if (full && end == End::no && !connection_->push() && origin_ != nullptr) {
     client_full_ = true;
     origin_->receive(false);
   }
