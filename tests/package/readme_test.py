@@ -49,16 +49,16 @@ class Readme(unittest.TestCase):
 
     def test_1_run_answers_the_line_it_prints(self):
         shown = self.take("curl ")
-        running = subprocess.Popen(["bash", "-c", f"exec {self.take('tools/run')} 0"], cwd=ROOT, text=True,
+        running = subprocess.Popen(["bash", "-c", f"exec {self.take('tools/run')} 0"], cwd=ROOT,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        said = ""
         try:
-            said = ""
             until = time.monotonic() + SECONDS
             while "Ctrl-C" not in said and time.monotonic() < until:
                 if select.select([running.stdout], [], [], 1)[0]:
-                    line = running.stdout.readline()
-                    self.assertTrue(line, f"tools/run ended early:\n{said}")
-                    said += line
+                    part = os.read(running.stdout.fileno(), 4096)
+                    self.assertTrue(part, f"tools/run ended early:\n{said}")
+                    said += part.decode()
             line = re.search(r"^ *(curl \S+)$", said, re.MULTILINE)
             self.assertTrue(line, said)
             self.assertEqual(re.sub(r":\d+/", ":8080/", line[1]), shown, "README.md shows another line than tools/run")
@@ -70,7 +70,7 @@ class Readme(unittest.TestCase):
             if running.poll() is None:
                 os.killpg(running.pid, signal.SIGINT)  # Ctrl-C
             rest = running.communicate(timeout=60)[0]
-        self.assertEqual(running.returncode, 0, said + rest)
+        self.assertEqual(running.returncode, 0, said + rest.decode())
 
     def test_2_test_is_what_is_run_before_acceptance(self):
         command = self.take("tools/test")
