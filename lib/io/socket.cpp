@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -262,6 +264,12 @@ void Socket::finish() {
   PX_ASSERT(pending_ == nullptr);
   // A direct call: uv_shutdown would allocate a request and wait a turn for nothing.
   if (failure_ == 0) ::shutdown(block_->fd(), SHUT_WR);
+}
+
+std::size_t Socket::unsent() const noexcept {
+  int in_kernel = 0;
+  ::ioctl(block_->fd(), SIOCOUTQ, &in_kernel);
+  return static_cast<std::size_t>(in_kernel) + uv_stream_get_write_queue_size(&block_->stream);
 }
 
 void Socket::abort() {

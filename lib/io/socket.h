@@ -28,6 +28,7 @@ class Socket final : public Transport, Later {
   void receive(bool on) override;
   void write(Chain& out) override;
   void finish() override;
+  [[nodiscard]] std::size_t unsent() const noexcept override;
   void abort() override;
 
  private:

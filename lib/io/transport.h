@@ -43,6 +43,8 @@ class Transport {
   virtual void finish() = 0;
   // Makes the destructor reset the connection instead of ending it orderly.
   virtual void abort() = 0;
+  // Bytes that write() took and the peer has not confirmed: less than before is progress.
+  [[nodiscard]] virtual std::size_t unsent() const noexcept = 0;
   // The protocol negotiated by TLS; "" without.
   [[nodiscard]] virtual std::string_view alpn() const noexcept { return {}; }
 };

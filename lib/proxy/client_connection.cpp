@@ -186,6 +186,7 @@ void ClientConnection::enter(Phase next) {
       timer_.cancel();
       return;
     case Phase::blocked:
+      unsent_ = transport_->unsent();
       timer_.arm(limits.client_write);
       return;
     case Phase::linger:
@@ -197,12 +198,17 @@ void ClientConnection::enter(Phase next) {
 void ClientConnection::on_timeout() {
   if (phase_ == Phase::head && !codec_.idle()) {
     // Some of a head came: it is told what was wrong before it is closed.
-    worker_.counters().client_timeouts.add();
     codec_.refuse({Errc::timeout, 408, "the request's head did not arrive in time"});
     worker_.loop().later(*this);
     return;
   }
   if (phase_ == Phase::blocked) {
+    // A slow client is not one that takes nothing.
+    if (const std::size_t left = transport_->unsent(); left < unsent_) {
+      unsent_ = left;
+      timer_.arm(worker_.config().timeouts.client_write);
+      return;
+    }
     worker_.counters().client_timeouts.add();
     codec_.abort({Errc::timeout, 0, "the client took no bytes in time"});
   }

@@ -91,6 +91,7 @@ class ClientConnection final : public io::Retired,
   bool finished_ = false;  // we sent FIN
   bool closed_ = false;    // on its way out
   std::uint32_t requests_ = 0;
+  std::size_t unsent_ = 0;      // when it was last found blocked
   std::uint64_t lingered_ = 0;  // bytes
 };
 

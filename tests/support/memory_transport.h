@@ -77,6 +77,9 @@ class MemoryTransport final : public io::Transport, io::Later {
   }
 
   void abort() override { aborts_ = true; }
+  [[nodiscard]] std::size_t unsent() const noexcept override {
+    return far_ != nullptr ? far_->in_.size() : 0;
+  }
 
   // Breaks the connection for both; each is told after what it can still read.
   void reset() {
