@@ -101,7 +101,7 @@ void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
   auto connection = std::make_unique<ClientConnection>(*this, *std::move(socket), peer,
                                                        from.is_unix(), admitted != Admitted::yes,
                                                        admin ? shared_.admin : nullptr);
-  connections_.push_back(*connection.release());
+  (admin ? operators_ : connections_).push_back(*connection.release());
 }
 
 void Worker::connection_closed(const ClientConnection& connection, const io::Address& peer) {
@@ -146,8 +146,11 @@ void Worker::drain(std::function<void()> drained) {
   loop_.post([this, then = std::move(drained)]() mutable {
     drained_ = std::move(then);
     draining_ = true;
-    for (auto& listener : listeners_) listener->accept_rest();
-    listeners_.clear();
+    std::erase_if(listeners_, [](const auto& listener) {
+      if (static_cast<Service>(listener->kind()) == Service::admin) return false;
+      listener->accept_rest();
+      return true;
+    });
     connections_.for_each([](ClientConnection& connection) { connection.drain(); });
     check_drained();
   });
@@ -168,7 +171,9 @@ void Worker::stop() {
 
 void Worker::close_all() {
   listeners_.clear();
-  connections_.for_each([](ClientConnection& connection) { connection.close(); });
+  for (auto* list : {&connections_, &operators_}) {
+    list->for_each([](ClientConnection& connection) { connection.close(); });
+  }
   pool_.drain();
   access_log_.flush();
 }

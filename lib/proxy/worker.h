@@ -68,6 +68,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   // Any thread.
   void set_routes(std::shared_ptr<const host::RouteTable> routes);
   // Any thread: no new connections; `drained` is called on the worker's thread once none is open.
+  // Operators are served until stop().
   void drain(std::function<void()> drained);
   // Any thread: closes everything; run() returns.
   void stop();
@@ -119,6 +120,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   base::List<Exchange, ExchangeTag> free_exchanges_;
   base::List<Exchange, ExchangeTag> ended_exchanges_;  // free at the end of the turn
   base::List<ClientConnection, ConnectionTag> connections_;
+  base::List<ClientConnection, ConnectionTag> operators_;  // on admin listeners
   std::uint32_t admin_connections_ = 0;
   std::uint64_t id_seed_;
   std::uint64_t id_count_ = 0;
