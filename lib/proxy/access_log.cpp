@@ -90,7 +90,7 @@ void AccessLog::json(const Exchange& exchange) {
   using base::json::append_quoted;
   append_quoted(buffer_, cut(request.method));
   buffer_.append(R"(,"host":)");
-  append_quoted(buffer_, cut(request.authority));
+  append_quoted(buffer_, cut(exchange.asked_.empty() ? request.authority : exchange.asked_));
   buffer_.append(R"(,"target":)");
   append_quoted(buffer_, cut(request.target));
   fmt::format_to(out,
@@ -102,7 +102,9 @@ void AccessLog::json(const Exchange& exchange) {
     append_quoted(buffer_, exchange.route_->pattern);
     if (exchange.target_ < exchange.route_->targets.size()) {
       const Target& target = exchange.route_->targets[exchange.target_];
-      fmt::format_to(out, R"(,"origin":"{}:{}")", target.name, target.port);
+      const bool ipv6 = target.name.find(':') != std::string::npos;
+      fmt::format_to(out, R"(,"origin":"{}{}{}:{}")", ipv6 ? "[" : "", target.name, ipv6 ? "]" : "",
+                     target.port);
     }
     if (exchange.first_byte_ != 0) {
       fmt::format_to(out, R"(,"origin_seconds":{:.6f})",

@@ -82,6 +82,7 @@ http::StreamEvents& Exchange::begin(ClientConnection& connection, http::Stream& 
   response_.clear();
   name_ = {};
   kept_id_.clear();
+  asked_.clear();
   client_address_.clear();
   problem_ = {};
   status_ = 0;
@@ -197,6 +198,7 @@ void Exchange::send_request() {
                      worker_.config().forwarding.via, id_text_);
     rewritten_ = true;
   }
+  if (!route_->pass_host && asked_.empty()) asked_ = request_.authority;
   rewrite::point_at(request_, *route_, route_->targets[target_]);
   const bool was_waiting = state_ == State::connect || state_ == State::lookup;
   enter(State::streaming);
@@ -523,6 +525,11 @@ void Exchange::answer_locally(Handler& handler) {
     return reply(413, "too much for the handler");
   }
   if (request_done_) return request_ended();
+  if (base::same(request_.fields.find(FieldId::expect).value_or(""), "100-continue")) {
+    response_.clear();
+    response_.status = 100;
+    client_->send_head(response_, End::no);
+  }
   wait();
 }
 

@@ -131,6 +131,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   std::unique_ptr<LocalCall> local_;
   std::string host_;       // canonical, when it differs from the authority
   std::string_view name_;  // the host looked up: in host_ or in request_.authority
+  std::string asked_;      // the authority the client named, when another one is sent
   std::string client_address_;
   std::array<char, 32> id_{};
   std::string_view id_text_;
