@@ -4,6 +4,7 @@ Each case has a host name and an origin of its own, so that they run side by sid
 is judged at once; what the origin saw when the proxy has ended, so that "nothing" means nothing.
 
     conformance_test.py --proxyd PROGRAM [-k TEXT] [--jobs N]
+    conformance_test.py --proxyd PROGRAM --torn      all that is sent is torn apart at random places
     conformance_test.py --proxy nginx [-k TEXT]      what another proxy does, to compare
 """
 
@@ -34,16 +35,17 @@ HOP_BY_HOP = ("Keep-Alive", "Proxy-Connection")
 class Run:
     """One case and what happened in it."""
 
-    def __init__(self, case):
+    def __init__(self, case, tear):
         self.case = case
+        self.tear = tear
         self.client = None
         self.sent = bytearray()
         self.wrong = []     # what does not hold
-        self.origin = Origin(case.answers, client_has=self.client_has)
+        self.origin = Origin(case.answers, client_has=self.client_has, tear=tear)
         self.dead = harness.DeadPort()
 
     def client_has(self, text):
-        return self.client is not None and text in self.client.transcript
+        return self.client is not None and harness.holds(self.client.transcript, text)
 
     def claim(self, true, text):
         if not true:
@@ -71,11 +73,13 @@ class Run:
         for step, *operand in self.case.send:
             if step == "send":
                 self.sent += operand[0]
+                pieces = (operand[0],)
                 if each_byte:
-                    for byte in operand[0]:
-                        self.client.send(bytes([byte]))
-                else:
-                    self.client.send(operand[0])
+                    pieces = (bytes([byte]) for byte in operand[0])
+                elif self.tear:
+                    pieces = self.tear.pieces(operand[0])
+                for piece in pieces:
+                    self.client.send(piece)
             elif step == "each byte":
                 each_byte = True
             elif step == "split":
@@ -242,16 +246,17 @@ def short(value):
     return text if len(text) < 400 else f"{text[:200]}... {len(text)} characters"
 
 
-def load(only):
+def load(options):
     drafts = [draft for file in sorted(DATA.glob("*.case")) for draft in cases.read(file)]
     runs = []
     for number, draft in enumerate(drafts):
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"
         host = f"c{digits[number // 36]}{digits[number % 36]}.test"
-        if only in draft[2] or only in draft[0].name:
+        if options.only in draft[2] or options.only in draft[0].name:
             case = cases.build(draft, host)
             case.host = host
-            runs.append(Run(case))
+            tear = None if options.torn is None else harness.Tear(options.torn + number)
+            runs.append(Run(case, tear))
     return runs
 
 
@@ -266,9 +271,11 @@ def start(options, directory, runs):
 def main():
     def more(parser):
         parser.add_argument("--jobs", type=int, default=24, help="cases at a time")
+        parser.add_argument("--torn", type=int, nargs="?", const=int(time.time()), metavar="SEED",
+                            help="tear apart what is sent, at places that follow from SEED")
         parser.add_argument("--proxy", choices=["nginx"], help="another proxy in proxyd's place")
     options = harness.arguments(__doc__.split("\n")[0], more)
-    runs = load(options.only)
+    runs = load(options)
     strict = options.proxy is None
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="proxycore-conformance-") as directory:
@@ -294,6 +301,8 @@ def main():
             print(proxy.log())
     for run in failed:
         print(f"failed: {run.case.where()}: {run.case.name}: {run.wrong[0].splitlines()[0]}")
+    if options.torn is not None:
+        print(f"torn apart with seed {options.torn}")
     print(f"took {time.monotonic() - began:.1f} s")
     print(f"{len(runs) - len(failed) + (not ending)} passed, {len(failed) + bool(ending)} failed")
     return 1 if failed or ending or not runs else 0

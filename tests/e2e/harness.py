@@ -8,6 +8,7 @@ kept in the test's directory and shown when a test fails.
 import argparse
 import os
 import pathlib
+import random
 import re
 import resource
 import select
@@ -86,6 +87,31 @@ def accepts(port, address=LOOPBACK):
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
+
+
+class Tear:
+    """Cuts what is sent into pieces at random places, so that a proxy reads it in other portions."""
+
+    MOST = 40  # cuts in one piece of sent bytes
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def pieces(self, data):
+        cuts = self.random.randint(1, min(self.MOST, max(1, len(data) - 1)))
+        places = sorted(self.random.randint(0, len(data)) for _ in range(cuts))
+        for start, end in zip([0, *places], [*places, len(data)]):
+            if start < end:
+                yield data[start:end]
+                time.sleep(0)  # gives way: whoever waits for these bytes may take them now
+
+
+CHUNK_BORDER = re.compile(rb"\r\n[0-9a-fA-F]+\r\n(?!\r\n)")
+
+
+def holds(data, text):
+    """Whether `text` is in there, even if a chunk ends within it."""
+    return text in data or text in CHUNK_BORDER.sub(b"", bytes(data))
 
 
 def show(data, limit=3000):
@@ -302,7 +328,7 @@ class Client:
     def wait_for(self, text):
         """Until the bytes received so far hold `text`."""
         deadline = time.monotonic() + self.patience
-        while text not in self.transcript:
+        while not holds(self.transcript, text):
             expect(self.end is None, f"{self.end} before {text!r} came:\n{show(bytes(self.transcript))}")
             self._pump(deadline)
 
@@ -394,11 +420,12 @@ class Origin:
     PROBE = "/-probe"
     SPLIT = 0.02  # seconds between two sends, so that they arrive as two reads
 
-    def __init__(self, answers=(), default=Answer(), client_has=None):
+    def __init__(self, answers=(), default=Answer(), client_has=None, tear=None):
         self.answers = list(answers)
+        self.tear = tear
         self.default = default
         self.requests = []       # complete or not, as they came
-        self.answered = 0        # how many answers were given to their end
+        self.answered = 0        # how many answers were given, to their end or the connection's
         self.connections = []
         self.client_has = client_has or (lambda text: False)
         self.changed = threading.Condition()
@@ -433,7 +460,7 @@ class Origin:
                 raise Failed(f"the origin still waits for: {what}")
 
     def received(self, text):
-        return any(text in connection.received for connection in self.connections)
+        return any(holds(connection.received, text) for connection in self.connections)
 
     def _next_answer(self):
         with self.changed:
@@ -508,15 +535,22 @@ class Origin:
 
     def _play(self, answer, accepted, connection):
         """Follows the steps; false when the connection is over."""
-        if answer is None:
-            return True
+        try:
+            return answer is None or self._follow(answer, accepted, connection)
+        finally:
+            with self.changed:
+                self.answered += 1
+                self.changed.notify_all()
+
+    def _follow(self, answer, accepted, connection):
         for step, *operand in answer.steps:
             if step == "send":
-                accepted.sendall(operand[0])
+                for piece in self.tear.pieces(operand[0]) if self.tear else (operand[0],):
+                    accepted.sendall(piece)
             elif step == "split":
                 time.sleep(self.SPLIT)
             elif step == "await":
-                while operand[0] not in connection.received:
+                while not holds(connection.received, operand[0]):
                     if not self._receive(accepted, connection):
                         return False
             elif step == "await client":
@@ -542,9 +576,6 @@ class Origin:
                 return False
             else:
                 raise ValueError(step)
-        with self.changed:
-            self.answered += 1
-            self.changed.notify_all()
         return True
 
     def stop_listening(self):
