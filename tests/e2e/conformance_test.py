@@ -54,7 +54,7 @@ class Run:
     def host_record(self, host):
         ports = [self.origin.port if target == "origin" else self.dead.port for target in self.case.targets]
         more = {"targets": [f"{harness.LOOPBACK}:{port}" for port in ports[1:]]} if ports[1:] else {}
-        return harness.record(host, ports[0], forcessl=False, **more, **self.case.record)
+        return harness.record(host, ports[0], **{"forcessl": False, **more, **self.case.record})
 
     # The client's side.
 
