@@ -25,6 +25,7 @@ using base::Bytes;
 using base::Chain;
 using io::Loop;
 using io::Socket;
+using test::Answer;
 using test::Door;
 using test::Fd;
 using test::run_turns;
@@ -144,13 +145,9 @@ TEST_CASE("socket: connects, exchanges bytes and ends, both ways") {
 
 TEST_CASE("socket: nobody listens there") {
   Loop loop;
-  io::Address free;
-  {
-    const Door door;
-    free = door.address;
-  }
+  const Door closed("127.0.0.1", Answer::refuses);
   Owner owner;
-  auto socket = Socket::connect(loop, free);
+  auto socket = Socket::connect(loop, closed.address);
   REQUIRE(socket);
   (*socket)->start(owner);
   run_until(loop, [&] { return owner.saw("closed"); });
@@ -501,11 +498,9 @@ TEST_CASE("socket: may be destroyed inside each of its callbacks") {
   SUBCASE("open, and refused") {
     for (const bool open : {true, false}) {
       Loop loop;
-      std::optional<Door> door(std::in_place);
-      const io::Address to = door->address;
-      if (!open) door.reset();
+      const Door door("127.0.0.1", open ? Answer::accepts : Answer::refuses);
       Owner owner;
-      std::unique_ptr<Socket> socket = *Socket::connect(loop, to);
+      std::unique_ptr<Socket> socket = *Socket::connect(loop, door.address);
       owner.during_event = [&](std::string_view) { socket.reset(); };
       socket->start(owner);
       run_until(loop, [&] { return socket == nullptr; });

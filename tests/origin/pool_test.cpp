@@ -6,13 +6,13 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 using namespace proxycore;
+using test::Answer;
 using test::Door;
 using test::Fd;
 using test::pass;
@@ -30,15 +30,6 @@ io::Addresses addresses(std::initializer_list<const char*> ips) {
   for (const char* ip : ips) all.push_back(*io::Address::parse(ip, 0));
   return all;
 }
-
-// A listening socket whose queue is full: connecting to it takes for ever.
-struct Blackhole {
-  explicit Blackhole(const char* ip = "127.0.0.1", std::uint16_t port = 0) : door(ip, port, 0) {
-    in_queue = door.connect();
-  }
-  Door door;
-  Fd in_queue;
-};
 
 }  // namespace
 
@@ -222,7 +213,7 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a name that is never answered is given up in t
 }
 
 TEST_CASE_FIXTURE(PoolRig, "pool: when the first address refuses, the second is tried") {
-  const Door door("127.0.0.2");
+  const auto [refusing, door] = Door::twins(Answer::refuses, Answer::accepts);
   add_target(door, "two.test");
   names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
   PoolUser user(*this);
@@ -234,8 +225,7 @@ TEST_CASE_FIXTURE(PoolRig, "pool: when the first address refuses, the second is 
 
 TEST_CASE_FIXTURE(PoolRig, "pool: when the first address does not answer, the second is tried") {
   config.timeouts.origin_connect = Millis{40};
-  const Door door("127.0.0.2");
-  const Blackhole blackhole("127.0.0.1", door.address.port());
+  const auto [hanging, door] = Door::twins(Answer::hangs, Answer::accepts);
   add_target(door, "two.test");
   names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
   PoolUser user(*this);
@@ -245,10 +235,9 @@ TEST_CASE_FIXTURE(PoolRig, "pool: when the first address does not answer, the se
 }
 
 TEST_CASE_FIXTURE(PoolRig, "pool: when no address answers, the last reason is told") {
-  std::optional<Door> door(std::in_place);
-  add_target(*door, "two.test");
+  const auto [first, second] = Door::twins(Answer::refuses, Answer::refuses);
+  add_target(first, "two.test");
   names.emplace("two.test", addresses({"127.0.0.1", "127.0.0.2"}));
-  door.reset();
   PoolUser user(*this);
   CHECK(user.acquire() == "later");
   run_until(loop, [&] { return user.error.has_value(); });
@@ -259,8 +248,8 @@ TEST_CASE_FIXTURE(PoolRig, "pool: when no address answers, the last reason is to
 }
 
 TEST_CASE_FIXTURE(PoolRig, "pool: a route may have less patience than the server") {
-  const Blackhole blackhole;
-  add_target(blackhole.door);
+  const Door hanging("127.0.0.1", Answer::hangs);
+  add_target(hanging);
   route.connect_timeout = Millis{40};
   PoolUser user(*this);
   CHECK(user.acquire() == "later");
@@ -269,11 +258,10 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a route may have less patience than the server
 }
 
 TEST_CASE_FIXTURE(PoolRig, "pool: who is told may acquire again at once, elsewhere") {
-  std::optional<Door> dead(std::in_place);
+  const Door dead("127.0.0.1", Answer::refuses);
   const Door door;
-  add_target(*dead);
+  add_target(dead);
   add_target(door);
-  dead.reset();
   PoolUser user(*this);
   std::string again;
   user.during_lease = [&] {
@@ -362,7 +350,7 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a warm exchange allocates nothing on the targe
 TEST_CASE_FIXTURE(PoolRig,
                   "pool: may be destroyed with connections in every state, in the same turn") {
   const Door door;
-  const Blackhole blackhole;
+  const Door hanging("127.0.0.1", Answer::hangs);
   add_target(door);
   PoolUser idle(*this);
   idle.acquire_and_wait();
@@ -375,7 +363,7 @@ TEST_CASE_FIXTURE(PoolRig,
     died.lease.release();
   }
   PoolUser connecting(*this);
-  route.targets = {{"127.0.0.1", blackhole.door.address.port()}};
+  route.targets = {{"127.0.0.1", hanging.address.port()}};
   CHECK(connecting.acquire() == "later");
   PoolUser resolving(*this);
   route.targets = {{"hangs.test", 80}};

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -82,17 +83,25 @@ class Fd {
   int fd_ = -1;
 };
 
-// A listening socket; `port` 0: on a port of the system's choice.
-struct Door {
-  explicit Door(std::string_view ip = "127.0.0.1", std::uint16_t port = 0, int backlog = 128) {
-    address = *io::Address::parse(ip, port);
-    fd = Fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
-    REQUIRE(::listen(fd.get(), backlog) == 0);
-    sockaddr_storage name{};
-    socklen_t size = sizeof name;
-    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size);
-    address = io::Address(reinterpret_cast<const sockaddr&>(name));
+// What who connects meets.
+enum class Answer { accepts, hangs, refuses };
+
+// A port of ours.
+class Door {
+ public:
+  explicit Door(std::string_view ip = "127.0.0.1", Answer answer = Answer::accepts) {
+    std::optional<Door> made = at(*io::Address::parse(ip, 0), answer);
+    REQUIRE(made.has_value());
+    *this = *std::move(made);
+  }
+  // Two with the same port, on 127.0.0.1 and 127.0.0.2.
+  static std::pair<Door, Door> twins(Answer first, Answer second) {
+    for (int tries = 0;; ++tries) {  // somebody else may have the port
+      REQUIRE(tries < 100);
+      Door two("127.0.0.2", second);
+      auto one = at(*io::Address::parse("127.0.0.1", two.address.port()), first);
+      if (one) return {*std::move(one), std::move(two)};
+    }
   }
   [[nodiscard]] Fd accept() const {
     return Fd(::accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -105,6 +114,29 @@ struct Door {
 
   Fd fd;
   io::Address address;
+
+ private:
+  struct Unopened {};
+  explicit Door(Unopened) {}
+
+  static std::optional<Door> at(const io::Address& wanted, Answer answer) {
+    Door door{Unopened{}};
+    door.fd = Fd(::socket(wanted.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(door.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (::bind(door.fd.get(), wanted.data(), wanted.size()) != 0) return std::nullopt;
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    ::getsockname(door.fd.get(), reinterpret_cast<sockaddr*>(&name), &size);
+    door.address = io::Address(reinterpret_cast<const sockaddr&>(name));
+    if (answer == Answer::refuses) return door;
+    if (::listen(door.fd.get(), answer == Answer::hangs ? 0 : 128) != 0) return std::nullopt;
+    // The queue is full with one: the next SYN is not answered.
+    if (answer == Answer::hangs) door.queued_ = door.connect();
+    return door;
+  }
+
+  Fd queued_;
 };
 
 }  // namespace proxycore::test
