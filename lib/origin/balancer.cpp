@@ -6,8 +6,9 @@ bool Health::failed(std::int64_t now, std::uint32_t limit, std::int64_t cool_dow
   if (failures < limit) ++failures;
   if (failures < limit) return false;
   // One more failure after the rest is enough to rest again: the count stays at its limit.
+  const bool begins = !resting(now);
   rests_until = now + cool_down;
-  return true;
+  return begins;
 }
 
 std::size_t Balancer::next(std::string_view pattern) {

@@ -24,7 +24,7 @@ struct Health {
 
   [[nodiscard]] bool resting(std::int64_t now) const noexcept { return now < rests_until; }
   void succeeded() noexcept { failures = 0; }
-  // Returns true if it rests from now on.
+  // Returns true if it begins to rest.
   bool failed(std::int64_t now, std::uint32_t limit, std::int64_t cool_down) noexcept;
 };
 

@@ -201,9 +201,12 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
 void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
   auto worker = std::make_unique<proxy::Worker>(shared, table.current(), host);
   for (Bound* bound : {&http, &admin}) {
-    if (index >= bound->per_worker.size()) continue;
-    for (const auto& socket : bound->per_worker[index]) worker->listen(socket);
-    bound->per_worker[index].clear();
+    for (std::size_t at = index; at < bound->per_worker.size(); ++at) {
+      for (const auto& socket : bound->per_worker[at]) worker->listen(socket);
+      bound->per_worker[at].clear();
+      // On an application's loop this is the only worker, and listens for all.
+      if (host == nullptr) break;
+    }
   }
   table.subscribe([to = worker.get()](std::shared_ptr<const host::RouteTable> next) {
     to->set_routes(std::move(next));
