@@ -33,7 +33,7 @@ class Page {
   }
   template <class Of>
   void counter(std::string_view name, std::string_view help, Of&& of) {
-    single(name, "counter", help, sum(of));
+    single(name, "counter", help, static_cast<std::int64_t>(sum(of)));
   }
   template <class Of>
   void gauge(std::string_view name, std::string_view help, Of&& of) {
