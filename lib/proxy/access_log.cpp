@@ -13,7 +13,7 @@ namespace proxycore::proxy {
 
 namespace {
 
-constexpr std::size_t batch = 64 * 1024;
+constexpr std::size_t batch = std::size_t{64} * 1024;
 constexpr Millis longest_wait{100};
 // What a client can make a line grow to; longer texts are cut.
 constexpr std::size_t longest_text = 2048;

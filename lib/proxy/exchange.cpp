@@ -26,7 +26,7 @@ constexpr std::uint8_t max_connects = 4;
 // 1xx responses to one request; more is an origin that will never come to the point.
 constexpr std::uint8_t max_informational = 16;
 // Content that is still read after the answer, so that the connection can be used again.
-constexpr std::uint64_t max_discarded = 256 * 1024;
+constexpr std::uint64_t max_discarded = std::uint64_t{256} * 1024;
 // How often a request may have passed a proxy of our name.
 constexpr std::size_t max_passes = 8;
 constexpr std::size_t max_kept_id = 128;
@@ -400,21 +400,28 @@ bool Exchange::retry(std::string_view why, bool avoid_target) {
   return true;
 }
 
+// Whether it is the client's turn: the rest of its content is wanted.
+bool Exchange::waits_for_content() const {
+  if (request_done_ || client_full_) return false;
+  if (state_ == State::discard || state_ == State::local) return true;
+  return state_ == State::streaming && !origin_full_ && (!response_started_ || response_done_);
+}
+
 void Exchange::wait() {
   if (state_ == State::done || client_ == nullptr) return;
   const Config::Timeouts& limits = worker_.config().timeouts;
+  if (waits_for_content()) {
+    timer_.arm(limits.client_body);
+    return;
+  }
   switch (state_) {
     case State::streaming:
       if (client_full_) {
         timer_.cancel();  // the connection watches a client that takes nothing
-      } else if (!request_done_ && !origin_full_ && !response_started_) {
-        timer_.arm(limits.client_body);
       } else if (!response_started_) {
         timer_.arm(or_default(route_->first_byte_timeout, limits.origin_first_byte));
-      } else if (!response_done_) {
-        timer_.arm(or_default(route_->idle_timeout, limits.origin_idle));
       } else {
-        timer_.arm(limits.client_body);
+        timer_.arm(or_default(route_->idle_timeout, limits.origin_idle));
       }
       return;
     case State::tunnel:
@@ -422,11 +429,7 @@ void Exchange::wait() {
       return;
     case State::discard:
     case State::local:
-      if (request_done_) {
-        timer_.cancel();
-      } else {
-        timer_.arm(limits.client_body);
-      }
+      timer_.cancel();
       return;
     case State::head:
     case State::lookup:
@@ -437,10 +440,7 @@ void Exchange::wait() {
 }
 
 void Exchange::on_timeout() {
-  const bool for_client = state_ == State::discard || state_ == State::local ||
-                          (state_ == State::streaming && !request_done_ && !origin_full_ &&
-                           (!response_started_ || response_done_));
-  if (for_client) {
+  if (waits_for_content()) {
     if (response_started_) return abort_client(Errc::timeout, "the content did not come in time");
     return reply(408, "the request's content did not come in time");
   }

@@ -31,6 +31,7 @@ struct ExchangeTag;
 class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origin::Waiter {
  public:
   explicit Exchange(Worker& worker);
+  virtual ~Exchange() = default;
 
   // Starts over for a request that arrives on `client`.
   http::StreamEvents& begin(ClientConnection& connection, http::Stream& client);
@@ -52,6 +53,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
 
   struct ClientSide final : http::StreamEvents {
     explicit ClientSide(Exchange& owner) : exchange(owner) {}
+    virtual ~ClientSide() = default;
     void on_head(http::Head& head, http::End end) override { exchange.on_request(head, end); }
     void on_body(base::Bytes part, http::End end) override { exchange.on_request_body(part, end); }
     void on_trailers(http::Fields& trailers) override { exchange.on_request_trailers(trailers); }
@@ -61,6 +63,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   };
   struct OriginSide final : http::StreamEvents {
     explicit OriginSide(Exchange& owner) : exchange(owner) {}
+    virtual ~OriginSide() = default;
     void on_head(http::Head& head, http::End end) override { exchange.on_response(head, end); }
     void on_body(base::Bytes part, http::End end) override { exchange.on_response_body(part, end); }
     void on_trailers(http::Fields& trailers) override { exchange.on_response_trailers(trailers); }
@@ -101,6 +104,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   void answer_options();
   [[nodiscard]] Millis or_default(Millis of_route, Millis otherwise) const;
   [[nodiscard]] bool tunnel_possible() const;
+  [[nodiscard]] bool waits_for_content() const;
 
   friend class AccessLog;
 

@@ -60,7 +60,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, uv_loop_s* host);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  ~Worker();
+  virtual ~Worker();
 
   // Takes the descriptor. Before run(), or on the loop's thread.
   void listen(const Socket& socket);
