@@ -16,7 +16,8 @@ struct NoWaiter final : lookup::Waiter {
 std::shared_ptr<const host::RouteTable> table_of(std::string_view name, std::uint16_t port) {
   static host::StatsIds ids(10);
   host::RouteTable::Builder builder(ids);
-  REQUIRE(builder.add({.host = std::string(name), .ip = "127.0.0.1", .target_port = port}, "a test"));
+  REQUIRE(
+      builder.add({.host = std::string(name), .ip = "127.0.0.1", .target_port = port}, "a test"));
   return builder.finish();
 }
 

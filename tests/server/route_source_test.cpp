@@ -13,7 +13,9 @@ using server::RouteSource;
 
 namespace {
 
-Deadline soon() { return Deadline::in(Millis{10'000}); }
+Deadline soon() {
+  return Deadline::in(Millis{10'000});
+}
 
 std::vector<Config::DeclaredHost> declared(const std::vector<std::string>& names) {
   std::vector<Config::DeclaredHost> hosts;
