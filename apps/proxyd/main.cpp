@@ -100,6 +100,7 @@ Result<void> serve(Config config, const std::string& path) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only running out of memory would, and it ends us
 int main(int argc, char** argv) {
   CLI::App app{
       "A reverse proxy by host name.\n\nSignals: TERM or INT drains (twice: ends at once), "

@@ -49,6 +49,7 @@ class HostTrie {
     friend HostTrie;
     // With a text of so many bytes, which begins in what is padding otherwise.
     static constexpr std::size_t bytes(std::size_t text) noexcept {
+      // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer, and then its size is meant
       return std::max(sizeof(Entry), sizeof(T) + sizeof(std::uint8_t) + text);
     }
     Entry(T&& held, std::size_t size) noexcept
