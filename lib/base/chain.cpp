@@ -137,6 +137,14 @@ std::size_t Chain::peek(iovec* out, std::size_t room) const noexcept {
   return count;
 }
 
+std::size_t Chain::hold(SlabRef* out, std::size_t room) const noexcept {
+  std::size_t count = 0;
+  for (Segment* at = head_; at != nullptr && count < room; at = at->next) {
+    if (at->begin != at->end) out[count++] = at->slab;
+  }
+  return count;
+}
+
 Bytes Chain::front() const noexcept {
   Segment* at = head_;
   while (at->begin == at->end) at = at->next;

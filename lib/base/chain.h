@@ -159,6 +159,8 @@ class Chain {
 
   // Fills `out` with the first pieces; returns how many.
   std::size_t peek(iovec* out, std::size_t room) const noexcept;
+  // Shares of the slabs of those pieces, so that their bytes stay when the chain drops them.
+  std::size_t hold(SlabRef* out, std::size_t room) const noexcept;
   // The first contiguous piece. Precondition: !empty().
   [[nodiscard]] Bytes front() const noexcept;
   // Drops that many bytes from the front. Precondition: count <= size().

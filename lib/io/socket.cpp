@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -17,7 +19,31 @@ namespace proxycore::io {
 
 namespace {
 constexpr std::size_t pieces_per_write = 16;
-}
+
+// The front of a chain as libuv wants it.
+struct Pieces {
+  explicit Pieces(const Chain& chain) {
+    iovec raw[pieces_per_write];
+    count = static_cast<unsigned>(chain.peek(raw, pieces_per_write));
+    for (unsigned i = 0; i < count; ++i) {
+      buffers[i] =
+          uv_buf_init(static_cast<char*>(raw[i].iov_base), static_cast<unsigned>(raw[i].iov_len));
+      size += raw[i].iov_len;
+    }
+  }
+  uv_buf_t buffers[pieces_per_write];
+  unsigned count = 0;
+  std::size_t size = 0;  // bytes
+};
+}  // namespace
+
+// A write that libuv finishes once the socket takes more. It holds the slabs, so that their bytes
+// stay what they are, whatever becomes of the chain they came from.
+struct Socket::Waiting {
+  uv_write_t request;
+  std::array<base::SlabRef, pieces_per_write> slabs;
+  std::size_t size = 0;  // bytes
+};
 
 struct Socket::Block {
   union {
@@ -26,11 +52,8 @@ struct Socket::Block {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
   };
-  union {  // never at the same time
-    uv_write_t write;
-    uv_connect_t connect;
-  };
-  std::size_t writing = 0;  // bytes handed to libuv
+  std::unique_ptr<uv_connect_t> connecting;  // until the connection is there, or refused
+  std::unique_ptr<Waiting> waiting;
   Socket* socket = nullptr;
 
   static Block* open(Loop& loop, bool is_unix) {
@@ -45,6 +68,7 @@ struct Socket::Block {
   }
   void close() {
     socket = nullptr;
+    if (waiting) waiting->slabs = {};  // nothing is sent any more
     uv_close(&handle, [](uv_handle_t* closed) { delete static_cast<Block*>(closed->data); });
   }
   [[nodiscard]] int fd() const {
@@ -61,7 +85,7 @@ struct Socket::Block {
   }
 
  private:
-  Block() {}  // NOLINT: the unions are set up by libuv
+  Block() {}  // NOLINT: the union is set up by libuv
 };
 
 Error uv_error(int status, std::string_view operation) {
@@ -106,20 +130,21 @@ Result<std::unique_ptr<Socket>> Socket::adopt(Loop& loop, int fd, bool is_unix) 
 
 Result<std::unique_ptr<Socket>> Socket::connect(Loop& loop, const Address& to) {
   Block* block = Block::open(loop, false);
-  const int status = uv_tcp_connect(&block->connect, &block->tcp, to.data(),
+  block->connecting = std::make_unique<uv_connect_t>();
+  block->connecting->data = block;
+  const int status = uv_tcp_connect(block->connecting.get(), &block->tcp, to.data(),
                                     [](uv_connect_t* request, int result) {
-                                      Socket* self = static_cast<Block*>(request->data)->socket;
-                                      if (self != nullptr) self->on_connected(result);
+                                      auto* connected = static_cast<Block*>(request->data);
+                                      connected->connecting.reset();
+                                      if (connected->socket != nullptr)
+                                        connected->socket->on_connected(result);
                                     });
   if (status != 0) {
     block->close();
     return uv_error(status, "connect");
   }
-  block->connect.data = block;
   uv_tcp_nodelay(&block->tcp, 1);
-  auto socket = std::unique_ptr<Socket>(new Socket(loop, block));
-  socket->connecting_ = true;
-  return socket;
+  return std::unique_ptr<Socket>(new Socket(loop, block));
 }
 
 void Socket::start(Owner& owner) {
@@ -128,7 +153,6 @@ void Socket::start(Owner& owner) {
 }
 
 void Socket::on_connected(int status) {
-  connecting_ = false;
   if (status != 0) {
     failure_ = status;
     owner_->on_closed(uv_error(status, "connect"));
@@ -145,7 +169,7 @@ void Socket::receive(bool on) {
 
 void Socket::update_reading() {
   const bool on = wanted_ && !ended_;
-  if (receiving_ == on || connecting_) return;
+  if (receiving_ == on || block_->connecting) return;
   if (!on) {
     uv_read_stop(&block_->stream);
     receiving_ = false;
@@ -204,59 +228,52 @@ void Socket::write(Chain& out) {
     out.clear();
     return;
   }
-  if (connecting_ || pending_ != nullptr) return;
-  uv_buf_t pieces[pieces_per_write];
+  if (block_->connecting || pending_ != nullptr) return;
   while (!out.empty()) {
-    iovec raw[pieces_per_write];
-    const std::size_t count = out.peek(raw, pieces_per_write);
-    std::size_t offered = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      pieces[i] =
-          uv_buf_init(static_cast<char*>(raw[i].iov_base), static_cast<unsigned>(raw[i].iov_len));
-      offered += raw[i].iov_len;
-    }
-    const int sent = uv_try_write(&block_->stream, pieces, static_cast<unsigned>(count));
-    if (sent > 0) out.consume(static_cast<std::size_t>(sent));
-    if (sent >= 0 && static_cast<std::size_t>(sent) == offered) continue;
+    const Pieces pieces(out);
+    const int sent = uv_try_write(&block_->stream, pieces.buffers, pieces.count);
     if (sent < 0 && sent != UV_EAGAIN) {
       fail(sent, "write");
       out.clear();
       return;
     }
-    break;
+    if (sent > 0) out.consume(static_cast<std::size_t>(sent));
+    if (sent < 0 || static_cast<std::size_t>(sent) < pieces.size) break;
   }
-  if (out.empty()) return;
-  // The kernel's buffer is full: libuv waits for the socket and sends the front pieces.
-  iovec raw[pieces_per_write];
-  const std::size_t count = out.peek(raw, pieces_per_write);
-  block_->writing = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    pieces[i] =
-        uv_buf_init(static_cast<char*>(raw[i].iov_base), static_cast<unsigned>(raw[i].iov_len));
-    block_->writing += raw[i].iov_len;
-  }
-  block_->write.data = block_;
-  const int status = uv_write(&block_->write, &block_->stream, pieces, static_cast<unsigned>(count),
+  if (!out.empty()) wait_to_write(out);
+}
+
+// The kernel's buffer is full: libuv waits for the socket and sends the front pieces.
+void Socket::wait_to_write(Chain& out) {
+  const Pieces pieces(out);
+  auto waiting = std::make_unique<Waiting>();
+  out.hold(waiting->slabs.data(), pieces_per_write);
+  waiting->size = pieces.size;
+  waiting->request.data = block_;
+  const int status = uv_write(&waiting->request, &block_->stream, pieces.buffers, pieces.count,
                               [](uv_write_t* request, int result) {
-                                Socket* self = static_cast<Block*>(request->data)->socket;
-                                if (self != nullptr) self->on_written(result);
+                                auto* written = static_cast<Block*>(request->data);
+                                const std::unique_ptr<Waiting> done = std::move(written->waiting);
+                                if (written->socket != nullptr)
+                                  written->socket->on_written(result, done->size);
                               });
   if (status != 0) {
     fail(status, "write");
     out.clear();
     return;
   }
+  block_->waiting = std::move(waiting);
   pending_ = &out;
 }
 
-void Socket::on_written(int status) {
+void Socket::on_written(int status, std::size_t size) {
   Chain* out = std::exchange(pending_, nullptr);
   if (status != 0) {
     out->clear();
     if (failure_ == 0) fail(status, "write");
     return;
   }
-  out->consume(block_->writing);
+  out->consume(std::min(size, out->size()));
   if (failure_ == 0) owner_->on_writable();
 }
 

@@ -33,12 +33,14 @@ class Socket final : public Transport, Later {
 
  private:
   struct Block;
+  struct Waiting;
   friend struct Block;
   Socket(Loop& loop, Block* block) noexcept;
   void on_later() override;
   void on_connected(int status);
   void on_read(std::ptrdiff_t count, const char* data);
-  void on_written(int status);
+  void on_written(int status, std::size_t size);
+  void wait_to_write(Chain& out);
   void fail(int uv_status, const char* operation);
   void update_reading();
 
@@ -48,10 +50,9 @@ class Socket final : public Transport, Later {
   Chain* pending_ = nullptr;  // what libuv is writing the front of
   int failure_ = 0;           // a uv error; told by on_closed(), at once or later
   const char* failed_ = "";   // the operation
-  bool connecting_ = false;
-  bool wanted_ = false;     // the level of receive()
-  bool receiving_ = false;  // libuv reads
-  bool ended_ = false;      // FIN was received
+  bool wanted_ = false;       // the level of receive()
+  bool receiving_ = false;    // libuv reads
+  bool ended_ = false;        // FIN was received
   bool large_reads_ = false;
 };
 

@@ -165,6 +165,20 @@ TEST_CASE("chain: peek gives no more pieces than there is room for, consume cros
   CHECK(chain.peek(pieces, 3) == 3);
 }
 
+TEST_CASE("chain: who holds the first pieces keeps their bytes") {
+  Slabs slabs;
+  SlabRef held[3];
+  Chain chain(slabs);
+  chain.append(std::string(100'000, 'a'));  // in two pieces
+  CHECK(chain.hold(held, 3) == 2);
+  const char* const bytes = chain.front().data;
+  chain.clear();
+  chain.append(std::string(100'000, 'b'));
+  CHECK(*bytes == 'a');
+  CHECK(held[0].sole());
+  CHECK_FALSE(held[2]);
+}
+
 TEST_CASE("chain: moves, and is empty after it") {
   Slabs slabs;
   Chain first(slabs);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -333,6 +334,32 @@ TEST_CASE("socket: a chain may grow while its front is being written") {
   pair.socket->finish();
   reader.join();
   CHECK((got == sent));
+}
+
+TEST_CASE("socket: a chain cleared while its front waits does not change what is sent") {
+  // Its slabs went on to others: their bytes would have been sent to this peer.
+  for (const bool destroyed : {false, true}) {
+    CAPTURE(destroyed);
+    Loop loop;
+    Connected pair(loop);
+    Chain out(loop.slabs());
+    out.append(std::string(8 << 20, 'a'));
+    pair.socket->write(out);
+    REQUIRE_FALSE(out.empty());
+    out.clear();
+    std::vector<base::SlabRef> others;
+    for (int i = 0; i < 64; ++i) {
+      others.push_back(loop.slabs().take(64 << 10));
+      std::memset(others.back()->data(), 'z', others.back()->capacity);
+    }
+    if (destroyed) pair.socket.reset();
+    std::string got;
+    run_until(loop, [&] {
+      got += pair.far.receive_now();
+      return pair.owner.saw("writable") || pair.far.ended();
+    });
+    CHECK(got.find('z') == std::string::npos);
+  }
 }
 
 TEST_CASE("socket: asks for more only after something was left") {
