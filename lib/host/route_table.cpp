@@ -29,7 +29,7 @@ Result<Route> route_of(const Host& host) {
 std::uint32_t StatsIds::id_of(const std::string& pattern) {
   const std::lock_guard lock(mutex_);
   if (const auto at = ids_.find(pattern); at != ids_.end()) return at->second;
-  if (ids_.size() >= most_) return 0;
+  if (names_.size() > most_) return 0;
   const auto id = static_cast<std::uint32_t>(names_.size());
   names_.push_back(pattern);
   ids_.emplace(pattern, id);

@@ -22,7 +22,8 @@
 namespace proxycore::host {
 
 // Slots of the per-host counters. The first `most` patterns get one each and keep it for good, so
-// that counters survive a new table; everybody else shares 0. Thread: any.
+// that counters survive a new table; everybody else shares 0, a host of the name "other" as well.
+// Thread: any.
 class StatsIds {
  public:
   explicit StatsIds(std::size_t most) : most_(most) {}
@@ -34,7 +35,7 @@ class StatsIds {
   const std::size_t most_;
   mutable std::mutex mutex_;
   std::vector<std::string> names_ = {"other"};
-  std::unordered_map<std::string, std::uint32_t> ids_;
+  std::unordered_map<std::string, std::uint32_t> ids_ = {{"other", 0}};
 };
 
 class RouteTable {

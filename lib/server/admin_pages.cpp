@@ -70,6 +70,16 @@ class Page {
   std::string text_;
 };
 
+// The value of a label, whatever it holds.
+std::string escaped(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c == '\n' ? std::string_view{"\\n"} : std::string_view{&c, 1};
+  }
+  return text;
+}
+
 constexpr std::string_view classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
 
 void host_lines(Page& page, const Vitals& vitals) {
@@ -82,7 +92,7 @@ void host_lines(Page& page, const Vitals& vitals) {
       }
       if (count == 0) continue;
       page.format("proxycore_host_responses_total{{host=\"{}\",status=\"{}\"}} {}\n",
-                  vitals.host_names[slot], classes[kind], count);
+                  escaped(vitals.host_names[slot]), classes[kind], count);
     }
   }
   const auto bytes = [&](std::string_view name, std::string_view help,
@@ -92,7 +102,8 @@ void host_lines(Page& page, const Vitals& vitals) {
       std::uint64_t count = 0;
       for (const Counters* worker : vitals.workers) count += of(worker->per_host[slot]).value();
       if (count == 0) continue;
-      page.format("proxycore_{}{{host=\"{}\"}} {}\n", name, vitals.host_names[slot], count);
+      page.format("proxycore_{}{{host=\"{}\"}} {}\n", name, escaped(vitals.host_names[slot]),
+                  count);
     }
   };
   bytes("host_request_bytes_total", "Request content received, by host.",

@@ -1,15 +1,18 @@
 #include "server/route_source.h"
 
 #include "host/keys.h"
+#include <proxycore/observe.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 using namespace proxycore;
-using server::RouteSource;
+using namespace proxycore::server;
+using Clash = RouteSource::Clash;
 
 namespace {
 
@@ -17,92 +20,170 @@ Deadline soon() {
   return Deadline::in(Millis{10'000});
 }
 
-std::vector<Config::DeclaredHost> declared(const std::vector<std::string>& names) {
+Host host_of(std::string name, std::uint16_t port = 80) {
+  return {.host = std::move(name), .ip = "127.0.0.1", .target_port = port};
+}
+
+void put(Store& store, std::string name, std::uint16_t port = 80) {
+  REQUIRE(save(store, host_of(std::move(name), port), soon()));
+}
+
+std::vector<Config::DeclaredHost> declared(std::initializer_list<std::string> names) {
   std::vector<Config::DeclaredHost> hosts;
   for (const std::string& name : names) {
-    hosts.push_back({{.host = name, .ip = "127.0.0.1", .target_port = 1},
-                     "proxycore.toml:" + std::to_string(hosts.size() + 1)});
+    hosts.push_back({host_of(name, 8080), "proxycore.toml:" + std::to_string(hosts.size() + 1)});
   }
   return hosts;
 }
 
-void store_host(Store& store, const std::string& name) {
-  REQUIRE(save(store, {.host = name, .ip = "127.0.0.2", .target_port = 2}, soon()));
+// What is logged while it lives.
+class Lines {
+ public:
+  Lines() {
+    set_log_sink([this](LogLevel, std::string_view line) { all.emplace_back(line); });
+  }
+  ~Lines() { set_log_sink({}); }
+  [[nodiscard]] std::size_t with(std::string_view text) const {
+    std::size_t count = 0;
+    for (const std::string& line : all) {
+      if (line.find(text) != std::string::npos) ++count;
+    }
+    return count;
+  }
+  std::vector<std::string> all;
+};
+
+std::uint16_t port_of(const host::RouteTable& table, std::string_view name) {
+  const Route* route = table.find(name);
+  return route == nullptr ? 0 : route->targets.front().port;
 }
 
 }  // namespace
 
-TEST_CASE("routes: hosts of the file and of the store live together") {
+TEST_CASE("route source: hosts of the file and of the store are one table") {
   const auto store = open_memory();
-  store_host(*store, "b.test");
+  put(*store, "s.test", 1);
+  put(*store, "**.wild.test", 2);
   RouteSource source(*store, 10);
-  REQUIRE(source.declare(declared({"a.test"})));
-  const auto table = source.build(soon(), RouteSource::Clash::refuse);
+  REQUIRE(source.declare(declared({"f.test", "*.wild.test"})));
+  const auto table = source.build(soon(), Clash::refuse);
   REQUIRE(table);
-  CHECK((*table)->size() == 2);
-  CHECK((*table)->find("a.test")->targets.front().port == 1);
-  CHECK((*table)->find("b.test")->targets.front().port == 2);
+  CHECK((*table)->size() == 4);
+  CHECK(port_of(**table, "s.test") == 1);
+  CHECK(port_of(**table, "f.test") == 8080);
+  CHECK(port_of(**table, "a.wild.test") == 8080);
+  CHECK(port_of(**table, "a.b.wild.test") == 2);
+  CHECK(port_of(**table, "other.test") == 0);
 }
 
-TEST_CASE("routes: a host in both is an error that names both, or the file's goes on") {
+TEST_CASE("route source: a host in both is refused, naming both places") {
   const auto store = open_memory();
-  store_host(*store, "a.test");
-  store_host(*store, "b.test");
+  put(*store, "a.test");
   RouteSource source(*store, 10);
-  REQUIRE(source.declare(declared({"a.test"})));
-  const auto refused = source.build(soon(), RouteSource::Clash::refuse);
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == Errc::conflict);
-  CHECK(refused.error().detail.find("proxycore.toml:1") != std::string::npos);
-  CHECK(refused.error().detail.find(store->describe()) != std::string::npos);
-
-  const auto skipped = source.build(soon(), RouteSource::Clash::skip);
-  REQUIRE(skipped);
-  CHECK((*skipped)->size() == 2);
-  CHECK((*skipped)->find("a.test")->targets.front().port == 1);
+  REQUIRE(source.declare(declared({"b.test", "a.test"})));
+  const auto table = source.build(soon(), Clash::refuse);
+  REQUIRE_FALSE(table);
+  CHECK(table.error().code == Errc::conflict);
+  CHECK(table.error().detail.find("'a.test'") != std::string::npos);
+  CHECK(table.error().detail.find("proxycore.toml:2") != std::string::npos);
+  CHECK(table.error().detail.find("memory:") != std::string::npos);
 }
 
-TEST_CASE("routes: two declarations of one name are refused, and the ones before go on") {
+TEST_CASE("route source: once running, the file's host goes on and the clash is told") {
   const auto store = open_memory();
+  put(*store, "a.test", 1);
+  put(*store, "b.test", 2);
   RouteSource source(*store, 10);
   REQUIRE(source.declare(declared({"a.test"})));
-  const auto twice = source.declare(declared({"b.test", "b.test"}));
+  const Lines lines;
+  const auto table = source.build(soon(), Clash::skip);
+  REQUIRE(table);
+  CHECK(port_of(**table, "a.test") == 8080);
+  CHECK(port_of(**table, "b.test") == 2);
+  CHECK(lines.with("event=host.skipped") == 1);
+  CHECK(lines.with("a.test") == 1);
+}
+
+TEST_CASE("route source: a host twice in the file is refused before the store is asked") {
+  const auto store = open_memory();
+  RouteSource source(*store, 10);
+  REQUIRE(source.declare(declared({"kept.test"})));
+  const auto twice = source.declare(declared({"a.test", "b.test", "a.test"}));
   REQUIRE_FALSE(twice);
   CHECK(twice.error().code == Errc::conflict);
-  const auto table = source.build(soon(), RouteSource::Clash::refuse);
-  REQUIRE(table);
-  CHECK((*table)->find("a.test") != nullptr);
-}
-
-TEST_CASE("routes: a declaration can be taken back once") {
-  const auto store = open_memory();
-  RouteSource source(*store, 10);
-  REQUIRE(source.declare(declared({"a.test"})));
-  REQUIRE(source.declare(declared({"b.test"})));
-  source.take_back();
-  const auto table = source.build(soon(), RouteSource::Clash::refuse);
-  REQUIRE(table);
-  CHECK((*table)->find("a.test") != nullptr);
-  CHECK((*table)->find("b.test") == nullptr);
-}
-
-TEST_CASE("routes: a broken record stops nobody else") {
-  const auto store = open_memory();
-  store_host(*store, "good.test");
-  REQUIRE(store->put(host::keys::host("ghost.test"), {{"updated_by", "somebody"}}, {}, soon()));
-  RouteSource source(*store, 10);
-  const auto table = source.build(soon(), RouteSource::Clash::refuse);
+  CHECK(twice.error().detail.find("proxycore.toml:1") != std::string::npos);
+  CHECK(twice.error().detail.find("proxycore.toml:3") != std::string::npos);
+  const auto table = source.build(soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->size() == 1);
+  CHECK(port_of(**table, "kept.test") == 8080);
 }
 
-TEST_CASE("routes: the first hosts get counters of their own") {
+TEST_CASE("route source: a declaration can be taken back") {
   const auto store = open_memory();
-  RouteSource source(*store, 1);
-  REQUIRE(source.declare(declared({"a.test", "b.test"})));
-  const auto table = source.build(soon(), RouteSource::Clash::refuse);
+  RouteSource source(*store, 10);
+  REQUIRE(source.declare(declared({"before.test"})));
+  REQUIRE(source.declare(declared({"after.test"})));
+  source.take_back();
+  const auto table = source.build(soon(), Clash::refuse);
   REQUIRE(table);
+  CHECK(port_of(**table, "before.test") == 8080);
+  CHECK(port_of(**table, "after.test") == 0);
+}
+
+TEST_CASE("route source: broken records are told, up to a number, and stop nobody") {
+  const auto store = open_memory();
+  put(*store, "good.test", 1);
+  for (int i = 0; i < 30; ++i) {
+    const std::string name = "bad" + std::to_string(i) + ".test";
+    REQUIRE(store->put(host::keys::host(name), {{"host", name}, {"ip", "127.0.0.1"}}, std::nullopt,
+                       soon()));
+  }
+  RouteSource source(*store, 10);
+  const Lines lines;
+  const auto table = source.build(soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK((*table)->size() == 1);
+  CHECK(port_of(**table, "good.test") == 1);
+  CHECK(lines.with("event=host.skipped") == 21);
+  CHECK(lines.with("targetPort") == 20);
+  CHECK(lines.with("more=10") == 1);
+}
+
+TEST_CASE("route source: a wildcard hit that was written back is no host of its own") {
+  const auto store = open_memory();
+  Host cached = host_of("x.wild.test", 1);
+  cached.is_cache = true;
+  REQUIRE(save(*store, cached, soon()));
+  put(*store, "*.wild.test", 2);
+  RouteSource source(*store, 10);
+  const auto table = source.build(soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK((*table)->size() == 1);
+  CHECK(port_of(**table, "x.wild.test") == 2);
+}
+
+TEST_CASE("route source: counters stay with their host over new tables") {
+  const auto store = open_memory();
+  RouteSource source(*store, 2);
+  REQUIRE(source.declare(declared({"a.test", "b.test", "c.test"})));
+  REQUIRE(source.build(soon(), Clash::refuse));
+  CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test", "b.test"});
+  REQUIRE(source.declare(declared({"c.test", "b.test", "other"})));
+  const auto table = source.build(soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test", "b.test"});
+  CHECK((*table)->find("b.test")->stats_id == 2);
+  CHECK((*table)->find("c.test")->stats_id == 0);
+  CHECK((*table)->find("other")->stats_id == 0);
+}
+
+TEST_CASE("route source: a host of the name \"other\" counts among the others") {
+  const auto store = open_memory();
+  RouteSource source(*store, 10);
+  REQUIRE(source.declare(declared({"other", "a.test"})));
+  const auto table = source.build(soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK((*table)->find("other")->stats_id == 0);
   CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test"});
-  CHECK((*table)->find("a.test")->stats_id == 1);
-  CHECK((*table)->find("b.test")->stats_id == 0);
 }
