@@ -37,7 +37,7 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Requests for hosts that `pattern` matches are answered by `handler`, which must outlive the
-  // server. Before run() or attach(). Errors: invalid, conflict.
+  // server. Before run() or attach(). Errors: invalid (the pattern, or too late), conflict.
   Result<void> mount(std::string_view pattern, Handler& handler);
 
   // Serves until stop() or a finished drain(). Blocks.

@@ -352,7 +352,7 @@ void Exchange::on_client_reset(const http::Reset& why) {
   }
   client_ = nullptr;
   if (!response_done_ && status_ == 0) status_ = 499;
-  worker_.counters().client_aborts.add();
+  if (why.code != Errc::timeout) worker_.counters().client_aborts.add();
   finish();
 }
 

@@ -129,6 +129,7 @@ class Server::Parts {
   ~Parts() { end_control(); }
 
   Result<void> prepare(const std::function<Result<void>()>& bound_all);
+  Result<void> mount(std::string_view pattern, Handler& handler);
   Result<void> run();
   Result<void> attach(uv_loop_s& loop);
   void drain();
@@ -153,7 +154,7 @@ class Server::Parts {
   void begin_control();
   void end_control();
   void control();
-  void publish();
+  bool publish();
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
@@ -188,6 +189,18 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
     shared.access_writer = access_writer.get();
   }
   PX_CHECK(routes.declare(std::move(config.hosts)));
+  // Before the first look, so that no change falls in between.
+  auto watching = routes.store().watch(routes.prefix(), [this](std::string_view) {
+    const std::lock_guard lock(mutex_);
+    changed_ = true;
+    wake_.notify_one();
+  });
+  if (watching) {
+    watch = *std::move(watching);
+  } else {
+    log::error("store.watch",
+               {{"store", routes.store().describe()}, {"why", watching.error().message()}});
+  }
   PX_TRY(auto first, routes.build(Deadline::in(store_limit), server::RouteSource::Clash::refuse));
   table.publish(std::move(first));
   // A peer that is gone must not end the process: writes tell it by EPIPE.
@@ -216,21 +229,6 @@ void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
 
 void Server::Parts::begin_control() {
   control_ = std::thread([this] { control(); });
-  auto watching = routes.store().watch(routes.prefix(), [this](std::string_view) {
-    const std::lock_guard lock(mutex_);
-    changed_ = true;
-    wake_.notify_one();
-  });
-  if (watching) {
-    watch = *std::move(watching);
-  } else {
-    log::error("store.watch",
-               {{"store", routes.store().describe()}, {"why", watching.error().message()}});
-  }
-  // What changed between the first read and the watch.
-  const std::lock_guard lock(mutex_);
-  changed_ = true;
-  wake_.notify_one();
 }
 
 void Server::Parts::end_control() {
@@ -245,47 +243,55 @@ void Server::Parts::end_control() {
 
 // The control thread: rebuilds the table when the store changed, ends a drain that takes too long.
 void Server::Parts::control() {
+  std::optional<Deadline::Clock::time_point> again;  // an update that failed
   std::unique_lock lock(mutex_);
   while (!ending_) {
-    if (changed_) {
+    const auto now = Deadline::Clock::now();
+    if (changed_ || (again && now >= *again)) {
       wake_.wait_for(lock, settle_time, [this] { return ending_; });
       if (ending_) return;
       changed_ = false;
       lock.unlock();
-      publish();
+      const bool published = publish();
       lock.lock();
-      continue;
-    }
-    const auto woken = [this] { return ending_ || changed_; };
-    if (!drain_by_) {
-      wake_.wait(lock, [&] { return woken() || drain_by_; });
-    } else if (!wake_.wait_until(lock, *drain_by_, woken)) {
+      // The store may be back soon.
+      again.reset();
+      if (!published) again = Deadline::Clock::now() + retry_pause;
+    } else if (drain_by_ && now >= *drain_by_) {
       drain_by_.reset();
       lock.unlock();
       log::warning("drain.deadline", {{"action", "open connections are closed"}});
       stop();
       lock.lock();
+    } else if (again || drain_by_) {
+      constexpr auto never = Deadline::Clock::time_point::max();
+      wake_.wait_until(lock, std::min(again.value_or(never), drain_by_.value_or(never)));
+    } else {
+      wake_.wait(lock);
     }
   }
 }
 
-void Server::Parts::publish() {
+// false: the store could not be read.
+bool Server::Parts::publish() {
   const std::lock_guard one(publishing_);
   auto next = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::skip);
-  if (next) {
-    table.publish(*std::move(next));
-    const std::lock_guard lock(mutex_);
-    ++updates_;
-    return;
+  const bool read = next.has_value();
+  if (read) table.publish(*std::move(next));
+  const std::lock_guard lock(mutex_);
+  ++(read ? updates_ : failures_);
+  if (!read) {
+    log::error("routes.update", {{"store", routes.store().describe()},
+                                 {"why", next.error().message()},
+                                 {"action", "the hosts known before go on"}});
   }
-  log::error("routes.update", {{"store", routes.store().describe()},
-                               {"why", next.error().message()},
-                               {"action", "the hosts known before go on"}});
-  std::unique_lock lock(mutex_);
-  ++failures_;
-  // The store may be back soon.
-  wake_.wait_for(lock, retry_pause, [this] { return ending_; });
-  changed_ = true;
+  return read;
+}
+
+Result<void> Server::Parts::mount(std::string_view pattern, Handler& handler) {
+  const std::lock_guard lock(mutex_);
+  if (running_) return Error{Errc::invalid, "mount: the server runs already"};
+  return shared.mounts.insert(pattern, &handler);
 }
 
 Result<void> Server::Parts::run() {
@@ -293,8 +299,8 @@ Result<void> Server::Parts::run() {
     const std::lock_guard lock(mutex_);
     if (running_) return Error{Errc::invalid, "the server runs already"};
     running_ = true;
-    for (std::size_t i = 0; i < config.workers.count; ++i) make_worker(i, nullptr);
     if (stopped_) return {};
+    for (std::size_t i = 0; i < config.workers.count; ++i) make_worker(i, nullptr);
   }
   begin_control();
   std::vector<std::thread> threads;
@@ -312,6 +318,7 @@ Result<void> Server::Parts::attach(uv_loop_s& loop) {
     const std::lock_guard lock(mutex_);
     if (running_) return Error{Errc::invalid, "the server runs already"};
     running_ = true;
+    if (stopped_) return {};
     make_worker(0, &loop);
   }
   begin_control();
@@ -348,9 +355,11 @@ Result<void> Server::Parts::reload(Config next) {
   const std::lock_guard one(publishing_);
   PX_CHECK(routes.declare(std::move(next.hosts)));
   auto built = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::refuse);
-  if (!built) {
+  Result<void> reopened;
+  if (built && access_writer) reopened = access_writer->reopen();
+  if (!built || !reopened) {
     routes.take_back();
-    return std::move(built).error();
+    return std::move(built ? reopened.error() : built.error());
   }
   table.publish(*std::move(built));
   {
@@ -360,7 +369,6 @@ Result<void> Server::Parts::reload(Config next) {
   for (const std::string& key : changed_keys(given, next)) {
     log::warning("reload.ignored", {{"key", key}, {"why", "needs a restart"}});
   }
-  if (access_writer) return access_writer->reopen();
   return {};
 }
 
@@ -391,7 +399,7 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
 
 Result<void> Server::mount(std::string_view pattern, Handler& handler) {
   PX_TRY(const std::string name, HostName::canonical_pattern(pattern));
-  return parts_->shared.mounts.insert(name, &handler);
+  return parts_->mount(name, handler);
 }
 
 Result<void> Server::run() {
