@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -171,6 +172,11 @@ bool Listener::accept_one() {
 }
 
 void Listener::accept_rest() {
+  // A client that connects between the last accept and the close would be reset. A filter that
+  // drops every packet keeps it out: it asks again in a second, and is refused or served elsewhere.
+  sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog program{1, &drop};
+  ::setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
   while (accept_one()) {
   }
 }
