@@ -23,14 +23,7 @@ host = "a.test"
 ip = "127.0.0.1"
 targetPort = 9000
 """
-TESTS = []
-
-
-def test(claim):
-    def note(function):
-        TESTS.append((claim, function))
-        return function
-    return note
+test = harness.Tests()
 
 
 def proxyd(directory, *arguments):
@@ -130,4 +123,4 @@ def _(directory):
 
 
 if __name__ == "__main__":
-    sys.exit(harness.run(TESTS, harness.arguments(__doc__)))
+    sys.exit(harness.run(test, harness.arguments(__doc__)))

@@ -627,8 +627,15 @@ def arguments(description, more=lambda parser: None):
     return parsed
 
 
+class Tests(list):
+    """(claim, function of a directory) in the order they are written: @tests("what is claimed")."""
+
+    def __call__(self, claim):
+        return lambda function: self.append((claim, function))
+
+
 def run(tests, options):
-    """Runs (name, function of a directory) one after the other; prints and counts. Returns an exit code."""
+    """Runs them one after the other; prints and counts. Returns an exit code."""
     passed, failed = 0, []
     for name, test in tests:
         if options.only not in name:

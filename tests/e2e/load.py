@@ -31,12 +31,10 @@ class Wire:
         return len(part)
 
     def until(self, mark):
-        """Up to and with `mark`; None at the end of the connection before its first byte."""
+        """Up to and with `mark`."""
         while mark not in self.buffer:
             if not self.more():
-                if self.buffer:
-                    raise ConnectionError("ended within a message")
-                return None
+                raise ConnectionError("ended within a message")
         line, self.buffer = self.buffer.split(mark, 1)
         return line + mark
 
@@ -58,10 +56,9 @@ class Wire:
 
     def head(self):
         """(first line, {lower-case name: value}) or None at the end."""
-        block = self.until(b"\r\n\r\n")
-        if block is None:
+        if not self.buffer and not self.more():
             return None
-        lines = block.decode("latin-1").split("\r\n")
+        lines = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         fields = dict(line.split(": ", 1) for line in lines[1:] if line)
         return lines[0], {name.lower(): value for name, value in fields.items()}
 

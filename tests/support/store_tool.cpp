@@ -6,7 +6,6 @@
 // "error ..." with the reason.
 //   save HOST ADDRESS PORT
 //   remove HOST
-//   port HOST        answers "ok PORT"
 #include <proxycore/host.h>
 #include <proxycore/store.h>
 
@@ -26,8 +25,7 @@ using proxycore::Millis;
 using proxycore::Result;
 using proxycore::Store;
 
-// The answer's words after "ok".
-Result<std::string> run(Store& store, const std::string& line) {
+Result<void> run(Store& store, const std::string& line) {
   std::istringstream words(line);
   std::string verb;
   proxycore::Host host;
@@ -38,19 +36,14 @@ Result<std::string> run(Store& store, const std::string& line) {
     if (!(words >> host.ip >> host.target_port)) {
       return Error{Errc::invalid, "expected: save HOST ADDRESS PORT"};
     }
-    PX_CHECK(save(store, host, by));
-    return std::string{};
+    return save(store, host, by);
   }
   if (verb == "remove") {
     PX_TRY(const bool was_there, remove_host(store, host.host, by));
     if (!was_there) return Error{Errc::not_found, host.host};
-    return std::string{};
+    return {};
   }
-  if (verb == "port") {
-    PX_TRY(const proxycore::Host found, load_host(store, host.host, by));
-    return " " + std::to_string(found.target_port);
-  }
-  return Error{Errc::invalid, "expected save, remove or port, found '" + verb + "'"};
+  return Error{Errc::invalid, "expected save or remove, found '" + verb + "'"};
 }
 
 }  // namespace
@@ -68,7 +61,7 @@ int main(int argc, char** argv) {
   std::string line;
   while (std::getline(std::cin, line)) {
     auto done = run(**store, line);
-    std::printf("%s\n", (done ? "ok" + *done : "error " + done.error().message()).c_str());
+    std::printf("%s\n", done ? "ok" : ("error " + done.error().message()).c_str());
     std::fflush(stdout);
   }
   return 0;
