@@ -131,7 +131,8 @@ def show(data, limit=3000):
 class Process:
     """A server under test: started with its own log, ended by its id, read when it failed."""
 
-    def __init__(self, command, directory, name, env=None, ready=()):
+    def __init__(self, command, directory, name, ready, env=None):
+        """`ready()` is asked until it is true."""
         self.name = name
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         environment = dict(os.environ, **(env or {}))
@@ -140,8 +141,7 @@ class Process:
                                             stdout=log, stderr=log, env=environment,
                                             cwd=directory, start_new_session=True)
         try:
-            for port in ready:
-                until(lambda: self.alive() and accepts(port), f"{name} listens on {port}")
+            until(lambda: self.alive() and ready(), f"{name} is ready")
         except Failed as failure:
             self.kill()
             raise Failed(f"{failure}\n{self.log()}") from None
@@ -216,11 +216,8 @@ class Proxyd(Process):
 
     program = None  # set by main()
 
-    def __init__(self, directory, hosts=(), name="proxyd", env=None, ready=True, **tables):
-        """Keys of the configuration with '__' for the dot: limits__body_size=5.
-
-        `ready`: the port to wait for besides the admin listener's; True: its own, None: none.
-        """
+    def __init__(self, directory, hosts=(), name="proxyd", env=None, **tables):
+        """Keys of the configuration with '__' for the dot: limits__body_size=5."""
         self.port = free_port()
         self.admin_port = free_port()
         self.config_path = pathlib.Path(directory) / f"{name}.toml"
@@ -234,8 +231,7 @@ class Proxyd(Process):
         options = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=8",
                    "UBSAN_OPTIONS": "print_stacktrace=1"}
         super().__init__([self.program, "--config", self.config_path], directory, name,
-                         env={**options, **(env or {})},
-                         ready=[port for port in (self.port if ready is True else ready, self.admin_port) if port])
+                         env={**options, **(env or {})}, ready=self.ready)
 
     @property
     def address(self):
@@ -245,6 +241,13 @@ class Proxyd(Process):
         fresh = self.config_path.with_suffix(".new")
         fresh.write_text(config_text(self.tables, self.hosts))
         fresh.rename(self.config_path)
+
+    def ready(self):
+        # Its ports are open before it has read the hosts.
+        try:
+            return self.admin("/readyz").status == 200
+        except (ConnectionError, Failed):
+            return False
 
     def admin(self, path):
         return fetch((LOOPBACK, self.admin_port), "admin", path)

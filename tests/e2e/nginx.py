@@ -40,7 +40,8 @@ class Nginx(harness.Process):
         config = pathlib.Path(directory) / "nginx.conf"
         config.write_text(CONFIG.format(directory=directory, port=port, servers=servers,
                                         address=harness.LOOPBACK))
-        super().__init__(["nginx", "-p", directory, "-c", config], directory, "nginx", ready=(port,))
+        super().__init__(["nginx", "-p", directory, "-c", config], directory, "nginx",
+                         ready=lambda: harness.accepts(port))
 
     def stop(self):
         self.signal(15)
