@@ -132,7 +132,7 @@ class Run {
       log_.answer();
     }
     const std::string output = test::escape(log_.output());
-    static constexpr const char* afters[] = {"keep", "finish", "close", "linger"};
+    static constexpr const char* afters[] = {"keep", "finish", "close", "abort", "linger"};
     return {log_.lines() + afters[static_cast<int>(codec_.after_output())] + "\n", output};
   }
 
