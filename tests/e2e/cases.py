@@ -2,7 +2,7 @@
 
 import re
 
-import harness
+import origin
 
 RESERVED = "app.test"  # stands for the case's own host, whose name has the same length
 REPEAT = re.compile(r"\\\{(\d+)\*((?:[^{}\\]|\\[^{])*)\}")
@@ -147,7 +147,7 @@ def _take(case, where, line, below):
         when = rest.removeprefix("on ") or "request"
         if when not in ("request", "head", "connect"):
             raise Bad(f"{where}: answer on head, or on connect, or without")
-        case.answers.append(harness.Answer(_steps(below, where, ORIGIN_STEPS), when))
+        case.answers.append(origin.Answer(_steps(below, where, ORIGIN_STEPS), when))
     elif line == "sees nothing":
         pass
     elif line == "sees raw":

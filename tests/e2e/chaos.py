@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 
-from harness import PATIENCE, reset
+from client import reset
+from harness import PATIENCE
 
 TARGETS = ("/", "/bytes/1", "/bytes/100000", "/bytes/3000000", "/slow/5", "/hang", "/cut", "/trickle/5/3", "/sum",
            "/flood", "/ws", "/gone")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import harness
-from harness import PATIENCE, Proxyd, expect
+from harness import PATIENCE, expect
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOOD = """\
@@ -27,7 +27,7 @@ test = harness.Tests()
 
 
 def proxyd(directory, *arguments):
-    return subprocess.run([Proxyd.program, *arguments], cwd=directory, stdin=subprocess.DEVNULL,
+    return subprocess.run([harness.program, *arguments], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 

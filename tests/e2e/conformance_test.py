@@ -19,7 +19,10 @@ import traceback
 import cases
 import harness
 import http1
-from harness import Client, Failed, Origin, Proxyd, show
+from client import Client
+from harness import Failed, show
+from origin import DeadPort, Origin
+from proxyd import Proxyd, record
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "conformance"
 TRUSTED = "127.0.0.2"
@@ -42,7 +45,7 @@ class Run:
         self.sent = bytearray()
         self.wrong = []     # what does not hold
         self.origin = Origin(case.answers, client_has=self.client_has, tear=tear)
-        self.dead = harness.DeadPort()
+        self.dead = DeadPort()
 
     def client_has(self, text):
         return self.client is not None and harness.holds(self.client.transcript, text)
@@ -54,7 +57,7 @@ class Run:
     def host_record(self, host):
         ports = [self.origin.port if target == "origin" else self.dead.port for target in self.case.targets]
         more = {"targets": [f"{harness.LOOPBACK}:{port}" for port in ports[1:]]} if ports[1:] else {}
-        return harness.record(host, ports[0], **{"forcessl": False, **more, **self.case.record})
+        return record(host, ports[0], **{"forcessl": False, **more, **self.case.record})
 
     # The client's side.
 
@@ -274,7 +277,7 @@ def main():
         parser.add_argument("--torn", type=int, nargs="?", const=int(time.time()), metavar="SEED",
                             help="tear apart what is sent, at places that follow from SEED")
         parser.add_argument("--proxy", choices=["nginx"], help="another proxy in proxyd's place")
-    options = harness.arguments(__doc__.split("\n")[0], more)
+    options = harness.arguments(__doc__, more)
     runs = load(options)
     strict = options.proxy is None
     began = time.monotonic()

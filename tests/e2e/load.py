@@ -13,7 +13,8 @@ import threading
 import time
 import zlib
 
-from harness import LOOPBACK, PATIENCE, Failed, reset
+from client import reset
+from harness import LOOPBACK, PATIENCE, Failed
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -3,6 +3,7 @@
 import pathlib
 
 import harness
+from proxyd import Process
 
 SERVER = """
   server {{
@@ -28,7 +29,7 @@ http {{
 """
 
 
-class Nginx(harness.Process):
+class Nginx(Process):
     def __init__(self, directory, hosts):
         port = harness.free_port()
         self.address = harness.LOOPBACK, port
