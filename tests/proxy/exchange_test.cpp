@@ -3,6 +3,7 @@
 #include "support/count_allocations.h"
 #include "support/proxy_rig.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -228,7 +229,9 @@ void send_bytes(const Fd& to, std::string_view text) {
   }
 }
 
-// Allocations of `count` exchanges on warm connections.
+// Allocations of `count` exchanges on warm connections. How the kernel cuts the bytes decides how
+// many slabs are in use at once, so that the worker's supply may still grow by one, once: of three
+// rounds the best counts, and whatever every exchange allocates is in all of them.
 std::size_t allocations_of(ProxyRig& rig, const std::string& request, const std::string& response,
                            int count) {
   Warm warm(rig);
@@ -244,9 +247,13 @@ std::size_t allocations_of(ProxyRig& rig, const std::string& request, const std:
     read_bytes(loop, warm.client.fd(), response_size);
   };
   for (int i = 0; i < 100; ++i) exchange();
-  const std::size_t before = allocations();
-  for (int i = 0; i < count; ++i) exchange();
-  return allocations() - before;
+  std::size_t fewest = SIZE_MAX;
+  for (int round = 0; round < 3; ++round) {
+    const std::size_t before = allocations();
+    for (int i = 0; i < count; ++i) exchange();
+    fewest = std::min(fewest, allocations() - before);
+  }
+  return fewest;
 }
 
 const std::string_view browser =
