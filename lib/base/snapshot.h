@@ -3,10 +3,14 @@
 // The control plane publishes a shared_ptr<const T>; each worker gets it *delivered* (posted to its
 // loop) into its View, so a table never changes in the middle of a request. A View wraps the table
 // in a control block of its own, so that the reference counts taken per request never bounce
-// between cores. Thread: Snapshot any; View its worker's.
+// between cores. The Snapshot keeps tables of before until nobody uses them any more, so that their
+// end, which takes long for large ones, is the control plane's work and no worker's: sweep().
+// Thread: Snapshot any; View its worker's.
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -48,8 +52,19 @@ class Snapshot {
   }
   void publish(std::shared_ptr<const T> next) {
     const std::lock_guard lock(mutex_);
+    if (current_) before_.push_back(std::move(current_));
     current_ = std::move(next);
     for (const Deliver& deliver : subscribers_) deliver(current_);
+  }
+  // Destroys the tables of before that nobody uses. true: some are still used.
+  bool sweep() {
+    std::vector<std::shared_ptr<const T>> unused;  // they die without the lock
+    const std::lock_guard lock(mutex_);
+    const auto first = std::partition(before_.begin(), before_.end(),
+                                      [](const auto& table) { return table.use_count() > 1; });
+    unused.assign(std::make_move_iterator(first), std::make_move_iterator(before_.end()));
+    before_.erase(first, before_.end());
+    return !before_.empty();
   }
   [[nodiscard]] std::shared_ptr<const T> current() const {
     const std::lock_guard lock(mutex_);
@@ -59,6 +74,7 @@ class Snapshot {
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<const T> current_;
+  std::vector<std::shared_ptr<const T>> before_;
   std::vector<Deliver> subscribers_;
 };
 

@@ -27,6 +27,7 @@ constexpr Millis store_limit{30'000};
 // After a change in the store, the time for others to join it: a table is built whole.
 constexpr Millis settle_time{20};
 constexpr Millis retry_pause{1'000};
+constexpr Millis sweep_pause{2'000};  // until the workers have passed on to a new table
 // Descriptors for everything that is neither a client's nor a target's connection.
 constexpr rlim_t reserved_descriptors = 128;
 
@@ -165,6 +166,7 @@ class Server::Parts {
   bool running_ = false;
   std::size_t undrained_ = 0;
   std::optional<Deadline::Clock::time_point> drain_by_;
+  std::optional<Deadline::Clock::time_point> sweep_at_;  // tables of before
   std::uint64_t updates_ = 0;
   std::uint64_t failures_ = 0;
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
@@ -241,7 +243,8 @@ void Server::Parts::end_control() {
   if (control_.joinable()) control_.join();
 }
 
-// The control thread: rebuilds the table when the store changed, ends a drain that takes too long.
+// The control thread: rebuilds the table when the store changed, destroys those of before, ends a
+// drain that takes too long.
 void Server::Parts::control() {
   std::optional<Deadline::Clock::time_point> again;  // an update that failed
   std::unique_lock lock(mutex_);
@@ -263,9 +266,16 @@ void Server::Parts::control() {
       log::warning("drain.deadline", {{"action", "open connections are closed"}});
       stop();
       lock.lock();
-    } else if (again || drain_by_) {
+    } else if (sweep_at_ && now >= *sweep_at_) {
+      lock.unlock();
+      const bool used = table.sweep();
+      lock.lock();
+      sweep_at_.reset();
+      if (used) sweep_at_ = Deadline::Clock::now() + sweep_pause;
+    } else if (again || drain_by_ || sweep_at_) {
       constexpr auto never = Deadline::Clock::time_point::max();
-      wake_.wait_until(lock, std::min(again.value_or(never), drain_by_.value_or(never)));
+      wake_.wait_until(lock, std::min({again.value_or(never), drain_by_.value_or(never),
+                                       sweep_at_.value_or(never)}));
     } else {
       wake_.wait(lock);
     }
@@ -275,11 +285,13 @@ void Server::Parts::control() {
 // false: the store could not be read.
 bool Server::Parts::publish() {
   const std::lock_guard one(publishing_);
+  table.sweep();
   auto next = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::skip);
   const bool read = next.has_value();
   if (read) table.publish(*std::move(next));
   const std::lock_guard lock(mutex_);
   ++(read ? updates_ : failures_);
+  if (read && !sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
   if (!read) {
     log::error("routes.update", {{"store", routes.store().describe()},
                                  {"why", next.error().message()},
@@ -365,6 +377,8 @@ Result<void> Server::Parts::reload(Config next) {
   {
     const std::lock_guard lock(mutex_);
     ++updates_;
+    if (!sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
+    wake_.notify_one();
   }
   for (const std::string& key : changed_keys(given, next)) {
     log::warning("reload.ignored", {{"key", key}, {"why", "needs a restart"}});

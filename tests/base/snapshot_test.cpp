@@ -73,6 +73,24 @@ TEST_CASE("view: counting references to parts leaves the published table's count
   CHECK(table.use_count() == before);
 }
 
+TEST_CASE("snapshot: a table of before dies in sweep(), once nobody uses it") {
+  Snapshot<Table> tables;
+  View<Table> view;
+  tables.subscribe([&](auto table) { view.set(std::move(table)); });
+  auto first = std::make_shared<const Table>(1);
+  const std::weak_ptr<const Table> watched = first;
+  tables.publish(std::move(first));
+  CHECK_FALSE(tables.sweep());  // it is the current one
+  auto used = view.share(view.get()->text);
+  tables.publish(std::make_shared<const Table>(2));
+  CHECK(tables.sweep());
+  used.reset();
+  CHECK_FALSE(watched.expired());  // not by its last user
+  CHECK_FALSE(tables.sweep());
+  CHECK(watched.expired());
+  CHECK(tables.current()->number == 2);
+}
+
 TEST_CASE("snapshot: publishers and subscribers on several threads") {
   Snapshot<Table> tables;
   std::atomic<int> delivered = 0;
