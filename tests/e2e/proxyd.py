@@ -26,7 +26,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, env=environment,
-                                            cwd=directory, start_new_session=True)
+                                            cwd=directory)
         try:
             until(lambda: self.alive() and ready(), f"{name} is ready")
         except Failed as failure:

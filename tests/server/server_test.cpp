@@ -691,4 +691,7 @@ TEST_CASE("server: metrics tell what was served, by host up to the cap") {
   CHECK(sample(page, "lookups_total{tier=\"trie\",result=\"miss\"}") == "1");
   CHECK(sample(page, "hosts") == "2");
   CHECK(sample(page, "connections") == "1");
+  // Clients are not told.
+  client.send(get("unknown.test", "/metrics"));
+  CHECK(client.status() == 404);
 }
