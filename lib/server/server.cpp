@@ -287,17 +287,17 @@ bool Server::Parts::publish() {
   const std::lock_guard one(publishing_);
   table.sweep();
   auto next = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::skip);
-  const bool read = next.has_value();
-  if (read) table.publish(*std::move(next));
-  const std::lock_guard lock(mutex_);
-  ++(read ? updates_ : failures_);
-  if (read && !sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
-  if (!read) {
+  if (!next) {
     log::error("routes.update", {{"store", routes.store().describe()},
                                  {"why", next.error().message()},
                                  {"action", "the hosts known before go on"}});
+  } else {
+    table.publish(*next);
   }
-  return read;
+  const std::lock_guard lock(mutex_);
+  ++(next ? updates_ : failures_);
+  if (next && !sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
+  return next.has_value();
 }
 
 Result<void> Server::Parts::mount(std::string_view pattern, Handler& handler) {
