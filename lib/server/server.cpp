@@ -28,6 +28,7 @@ constexpr Millis store_limit{30'000};
 constexpr Millis settle_time{20};
 constexpr Millis retry_pause{1'000};
 constexpr Millis sweep_pause{2'000};  // until the workers have passed on to a new table
+constexpr auto never = Deadline::Clock::time_point::max();
 // Descriptors for everything that is neither a client's nor a target's connection.
 constexpr rlim_t reserved_descriptors = 128;
 
@@ -165,8 +166,8 @@ class Server::Parts {
   bool stopped_ = false;
   bool running_ = false;
   std::size_t undrained_ = 0;
-  std::optional<Deadline::Clock::time_point> drain_by_;
-  std::optional<Deadline::Clock::time_point> sweep_at_;  // tables of before
+  Deadline::Clock::time_point drain_by_ = never;
+  Deadline::Clock::time_point sweep_at_ = never;  // tables of before
   std::uint64_t updates_ = 0;
   std::uint64_t failures_ = 0;
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
@@ -246,11 +247,11 @@ void Server::Parts::end_control() {
 // The control thread: rebuilds the table when the store changed, destroys those of before, ends a
 // drain that takes too long.
 void Server::Parts::control() {
-  std::optional<Deadline::Clock::time_point> again;  // an update that failed
+  Deadline::Clock::time_point again = never;  // an update that failed
   std::unique_lock lock(mutex_);
   while (!ending_) {
     const auto now = Deadline::Clock::now();
-    if (changed_ || (again && now >= *again)) {
+    if (changed_ || now >= again) {
       wake_.wait_for(lock, settle_time, [this] { return ending_; });
       if (ending_) return;
       changed_ = false;
@@ -258,24 +259,20 @@ void Server::Parts::control() {
       const bool published = publish();
       lock.lock();
       // The store may be back soon.
-      again.reset();
-      if (!published) again = Deadline::Clock::now() + retry_pause;
-    } else if (drain_by_ && now >= *drain_by_) {
-      drain_by_.reset();
+      again = published ? never : Deadline::Clock::now() + retry_pause;
+    } else if (now >= drain_by_) {
+      drain_by_ = never;
       lock.unlock();
       log::warning("drain.deadline", {{"action", "open connections are closed"}});
       stop();
       lock.lock();
-    } else if (sweep_at_ && now >= *sweep_at_) {
+    } else if (now >= sweep_at_) {
       lock.unlock();
       const bool used = table.sweep();
       lock.lock();
-      sweep_at_.reset();
-      if (used) sweep_at_ = Deadline::Clock::now() + sweep_pause;
-    } else if (again || drain_by_ || sweep_at_) {
-      constexpr auto never = Deadline::Clock::time_point::max();
-      wake_.wait_until(lock, std::min({again.value_or(never), drain_by_.value_or(never),
-                                       sweep_at_.value_or(never)}));
+      sweep_at_ = used ? Deadline::Clock::now() + sweep_pause : never;
+    } else if (const auto next = std::min({again, drain_by_, sweep_at_}); next != never) {
+      wake_.wait_until(lock, next);
     } else {
       wake_.wait(lock);
     }
@@ -296,7 +293,7 @@ bool Server::Parts::publish() {
   }
   const std::lock_guard lock(mutex_);
   ++(next ? updates_ : failures_);
-  if (next && !sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
+  if (next && sweep_at_ == never) sweep_at_ = Deadline::Clock::now() + sweep_pause;
   return next.has_value();
 }
 
@@ -377,7 +374,7 @@ Result<void> Server::Parts::reload(Config next) {
   {
     const std::lock_guard lock(mutex_);
     ++updates_;
-    if (!sweep_at_) sweep_at_ = Deadline::Clock::now() + sweep_pause;
+    if (sweep_at_ == never) sweep_at_ = Deadline::Clock::now() + sweep_pause;
     wake_.notify_one();
   }
   for (const std::string& key : changed_keys(given, next)) {
