@@ -47,7 +47,10 @@ class List {
 
   // Moves `item` to the end or the front, from wherever it was linked.
   void push_back(T& item) noexcept { insert_before(head_, item); }
-  void push_front(T& item) noexcept { insert_before(*head_.next_, item); }
+  void push_front(T& item) noexcept {
+    static_cast<ListNode<Tag>&>(item).unlink();  // it may be the one at the front
+    insert_before(*head_.next_, item);
+  }
 
   // Precondition: !empty().
   [[nodiscard]] T& front() noexcept { return owner(*head_.next_); }

@@ -70,6 +70,20 @@ TEST_CASE("list: an item is in one place: pushing moves it") {
   CHECK(names(other) == "b");
 }
 
+TEST_CASE("list: what is at an end already may be put there again") {
+  List<Item> list;
+  Item a('a');
+  Item b('b');
+  list.push_front(a);
+  list.push_front(a);
+  list.push_back(a);
+  CHECK(names(list) == "a");
+  list.push_back(b);
+  list.push_back(b);
+  list.push_front(a);
+  CHECK(names(list) == "ab");
+}
+
 TEST_CASE("list: one item may stand in a list per tag") {
   List<Item> list;
   List<Item, Colour> colours;
