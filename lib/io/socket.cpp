@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <uv.h>
@@ -65,6 +66,11 @@ struct Socket::Block {
     }
     block->handle.data = block;
     return block;
+  }
+  static void on_connected(uv_connect_t* request, int result) {
+    auto* block = static_cast<Block*>(request->data);
+    block->connecting.reset();
+    if (block->socket != nullptr) block->socket->on_connected(result);
   }
   void close() {
     socket = nullptr;
@@ -132,18 +138,25 @@ Result<std::unique_ptr<Socket>> Socket::connect(Loop& loop, const Address& to) {
   Block* block = Block::open(loop, false);
   block->connecting = std::make_unique<uv_connect_t>();
   block->connecting->data = block;
-  const int status = uv_tcp_connect(block->connecting.get(), &block->tcp, to.data(),
-                                    [](uv_connect_t* request, int result) {
-                                      auto* connected = static_cast<Block*>(request->data);
-                                      connected->connecting.reset();
-                                      if (connected->socket != nullptr)
-                                        connected->socket->on_connected(result);
-                                    });
+  const int status =
+      uv_tcp_connect(block->connecting.get(), &block->tcp, to.data(), &Block::on_connected);
   if (status != 0) {
     block->close();
     return uv_error(status, "connect");
   }
   uv_tcp_nodelay(&block->tcp, 1);
+  return std::unique_ptr<Socket>(new Socket(loop, block));
+}
+
+Result<std::unique_ptr<Socket>> Socket::connect(Loop& loop, const std::string& path) {
+  // libuv would cut it off without a word.
+  if (path.size() >= sizeof sockaddr_un::sun_path) {
+    return Error{Errc::invalid, "connect: the path of the socket is too long"};
+  }
+  Block* block = Block::open(loop, true);
+  block->connecting = std::make_unique<uv_connect_t>();
+  block->connecting->data = block;
+  uv_pipe_connect(block->connecting.get(), &block->pipe, path.c_str(), &Block::on_connected);
   return std::unique_ptr<Socket>(new Socket(loop, block));
 }
 

@@ -13,6 +13,7 @@
 #include "io/transport.h"
 
 #include <memory>
+#include <string>
 
 namespace proxycore::io {
 
@@ -22,6 +23,8 @@ class Socket final : public Transport, Later {
   static Result<std::unique_ptr<Socket>> adopt(Loop& loop, int fd, bool is_unix);
   // Starts connecting; on_open() or on_closed() tells. Errors: io.
   static Result<std::unique_ptr<Socket>> connect(Loop& loop, const Address& to);
+  // To a Unix socket, by its path. Errors: invalid (the path is too long), io.
+  static Result<std::unique_ptr<Socket>> connect(Loop& loop, const std::string& path);
   ~Socket() override;
 
   void start(Owner& owner) override;
