@@ -132,7 +132,7 @@ def show(data, limit=3000):
     return "\n".join(shown)
 
 
-def arguments(manual, more=lambda parser: None):
+def arguments(manual, more=lambda parser: None, needs_proxyd=True):
     """The command line of a test; `manual` is its docstring."""
     parser = argparse.ArgumentParser(description=manual.split("\n")[0])
     parser.add_argument("--proxyd", default=os.environ.get("PROXYD"), help="the program to test")
@@ -144,7 +144,7 @@ def arguments(manual, more=lambda parser: None):
         global program
         program = pathlib.Path(parsed.proxyd).resolve()
         expect(os.access(program, os.X_OK), f"no such program: {program}")
-    elif getattr(parsed, "proxy", None) is None:
+    elif needs_proxyd and getattr(parsed, "proxy", None) is None:
         parser.error("--proxyd PROGRAM (or PROXYD in the environment) is needed")
     allow_many_files()
     return parsed
