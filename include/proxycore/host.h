@@ -95,7 +95,7 @@ struct Route {
 
 // Saves a host under its key. Of a record that is there already, what is no field of Host is kept,
 // and who created it and when, unless `host` says. `updated_on` becomes now.
-// Errors: invalid (as Host::validate), and those of Store::get and put.
+// Errors: invalid (as Host::validate), and those of Store::update.
 Result<void> save(Store& store, const Host& host, const Deadline& by);
 // Removes it. false: was not there. Errors: invalid (`host` is no name), and those of Store::erase.
 Result<bool> remove_host(Store& store, std::string_view host, const Deadline& by);

@@ -27,8 +27,21 @@ namespace proxycore {
 // Field name -> value. Values are texts as the old software writes them ("true", "8080").
 using Record = std::map<std::string, std::string, std::less<>>;
 
+// The only field of a record that Redis keeps as one text rather than as a hash: certificates
+// ("<name>:latest"), HTTP-01 challenges and the like.
+inline constexpr std::string_view text_field = "value";
+
 // How long a record lives, at least a second; nullopt: until erased.
 using Ttl = std::optional<Seconds>;
+
+// What becomes of a record's time when it is updated.
+enum class Life : std::uint8_t {
+  as_before,  // a record that was to end still ends then
+  for_ever,   // until erased
+};
+
+// The new record in place of `before`, which is empty where there was none.
+using Change = std::function<Result<Record>(const Record& before)>;
 
 // A named lock held by this process; destroying it gives it back. Must be gone before its store.
 class Lease {
@@ -48,6 +61,16 @@ class Watch {
 
 class Store {
  public:
+  // How it is, as far as is known without asking.
+  struct Health {
+    bool reachable = true;
+    // How a watch learns of other processes' changes: "tracking", "keyspace", "channel", "poll";
+    // empty: it needs nothing, or nobody watches.
+    std::string events = {};
+    Millis lag{0};         // behind which changes are told
+    std::string why = {};  // the last failure, while it is not reachable
+  };
+
   // Limits of every backend; beyond them put() fails with Errc::limit.
   static constexpr std::size_t max_key = 1024;  // bytes
   // Bytes, fields and values together.
@@ -56,7 +79,8 @@ class Store {
   virtual ~Store() = default;
 
   // Every function below may fail with busy (other processes or threads kept it waiting until the
-  // deadline), timeout (its own work took that long), cancelled and io.
+  // deadline), timeout (its own work took that long), cancelled and io; where a server keeps the
+  // records also with refused, closed, denied and protocol.
   // Errors: not_found.
   virtual Result<Record> get(std::string_view key, const Deadline& by) = 0;
   // Replaces the whole record at once. Errors: invalid (empty key, empty record, ttl < 1 s),
@@ -65,6 +89,11 @@ class Store {
                            const Deadline& by) = 0;
   // Like put, only if no record has that key. Errors: conflict (it exists), as put.
   virtual Result<void> create(std::string_view key, const Record& record, Ttl ttl,
+                              const Deadline& by) = 0;
+  // Puts what `change` makes of the record, unless another writer changed it meanwhile: then
+  // `change` is called again with what is there now, so that no write is lost. It must not call the
+  // store. Errors: those of `change`, as put.
+  virtual Result<void> update(std::string_view key, const Change& change, Life life,
                               const Deadline& by) = 0;
   // As put, for many records with far less work for each. Either all are written or, on an error,
   // none, except where a backend cannot promise that; a watch may be told the prefix alone.
@@ -90,6 +119,7 @@ class Store {
       std::string_view prefix, std::function<void(std::string_view key)> changed) = 0;
   // "sqlite:./proxycore.db", "memory:": for logs; never carries a password.
   [[nodiscard]] virtual std::string describe() const = 0;
+  [[nodiscard]] virtual Health health() const { return {}; }
 };
 
 // Lives in this process only.

@@ -268,23 +268,24 @@ Result<std::vector<std::string>> keys_of(std::string_view host) {
 }  // namespace
 
 Result<void> save(Store& store, const Host& host, const Deadline& by) {
-  Host next = host;
-  PX_CHECK(next.validate());
-  const std::string key = keys::host(next.host);
-  auto before = store.get(key, by);
-  if (!before && before.error().code != Errc::not_found) return std::move(before).error();
-  Record record;
-  // A wildcard hit that was written back gives way to a host of its own, and leaves nothing.
-  if (before && is_cache_row(*before) == next.is_cache) {
-    if (next.created_by.empty()) next.created_by = user(*before, field::created_by);
-    if (!next.created_on) next.created_on = time_stamp(*before, field::created_on);
-    record = *std::move(before);
-    for (const std::string_view name : known_fields) record.erase(std::string(name));
-  }
-  next.updated_on = now_ms();
-  if (!next.created_on) next.created_on = next.updated_on;
-  record.merge(record_of(next));
-  return store.put(key, record, std::nullopt, by);
+  Host wanted = host;
+  PX_CHECK(wanted.validate());
+  const auto change = [&wanted](const Record& before) -> Result<Record> {
+    Host next = wanted;
+    Record record;
+    // A wildcard hit that was written back gives way to a host of its own, and leaves nothing.
+    if (!before.empty() && is_cache_row(before) == next.is_cache) {
+      if (next.created_by.empty()) next.created_by = user(before, field::created_by);
+      if (!next.created_on) next.created_on = time_stamp(before, field::created_on);
+      record = before;
+      for (const std::string_view name : known_fields) record.erase(std::string(name));
+    }
+    next.updated_on = now_ms();
+    if (!next.created_on) next.created_on = next.updated_on;
+    record.merge(record_of(next));
+    return record;
+  };
+  return store.update(keys::host(wanted.host), change, Life::for_ever, by);
 }
 
 Result<bool> remove_host(Store& store, std::string_view host, const Deadline& by) {

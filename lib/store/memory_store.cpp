@@ -56,6 +56,24 @@ class MemoryStore final : public Store {
     return {};
   }
 
+  Result<void> update(std::string_view key, const Change& change, Life life,
+                      const Deadline& by) override {
+    PX_CHECK(not_cancelled(by));
+    {
+      const std::lock_guard lock(mutex_);
+      const std::int64_t now = clock_();
+      const auto at = records_.find(key);
+      const bool there = at != records_.end() && !ended(at->second, now);
+      PX_TRY(const Record next, change(there ? *at->second.record : Record{}));
+      PX_CHECK(check_write(key, next, std::nullopt));
+      const auto end = there && life == Life::as_before ? at->second.end : std::nullopt;
+      set(key, next, std::nullopt, now);
+      records_.find(key)->second.end = end;
+    }
+    watchers_.changed(key);
+    return {};
+  }
+
   Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
                        const Deadline& by) override {
     PX_CHECK(not_cancelled(by));

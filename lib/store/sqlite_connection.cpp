@@ -1,9 +1,9 @@
 #include "store/sqlite_connection.h"
 
+#include "store/backends.h"
+
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -156,13 +156,6 @@ int Connection::on_busy(void* self, int times) {
 int Connection::on_progress(void* self) {
   const Deadline& by = static_cast<Connection*>(self)->by_;
   return by.cancelled() || by.passed() ? 1 : 0;
-}
-
-void pause(const Deadline& by, Millis span) {
-  std::mutex mutex;
-  std::condition_variable_any nobody;
-  std::unique_lock lock(mutex);
-  nobody.wait_for(lock, by.stop(), std::min(by.left(), span), [] { return false; });
 }
 
 }  // namespace proxycore::store::sqlite

@@ -101,7 +101,4 @@ class Connection {
   Deadline by_ = Deadline::never();
 };
 
-// Waits that long, or until the deadline; for what only time can change.
-void pause(const Deadline& by, Millis span);
-
 }  // namespace proxycore::store::sqlite

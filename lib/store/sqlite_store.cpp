@@ -51,6 +51,9 @@ namespace sql {
 constexpr const char* get =
     "SELECT field, value FROM records"
     " WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?9)";
+constexpr const char* end =
+    "SELECT expires_at FROM records"
+    " WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?9) LIMIT 1";
 constexpr const char* exists =
     "SELECT 1 FROM records WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?9) LIMIT 1";
 constexpr const char* clear = "DELETE FROM records WHERE key = ?1";
@@ -186,6 +189,8 @@ class SqliteStore final : public Store {
                    const Deadline& by) override;
   Result<void> create(std::string_view key, const Record& record, Ttl ttl,
                       const Deadline& by) override;
+  Result<void> update(std::string_view key, const Change& change, Life life,
+                      const Deadline& by) override;
   Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
                        const Deadline& by) override;
   Result<bool> erase(std::string_view key, const Deadline& by) override;
@@ -211,7 +216,11 @@ class SqliteStore final : public Store {
   template <class Work>
   Result<void> write_by(const Deadline& by, Work work);
   // Parts of a transaction.
-  Result<void> set(Changes& changes, std::string_view key, const Record& record, Ttl ttl);
+  using End = std::optional<std::int64_t>;  // in the clock's milliseconds
+  Result<void> set(Changes& changes, std::string_view key, const Record& record, End until);
+  [[nodiscard]] End end_of(Ttl ttl) const;
+  Result<Record> read(Connection& connection, std::string_view key);
+  Result<End> end(std::string_view key);
   Result<bool> exists(std::string_view key);
   Result<void> note(const Changes& changes);
   Result<void> sweep();
@@ -291,6 +300,7 @@ class SqliteStore::Reader {
   ~Reader() {
     if (connection_) home_.give_back(std::move(connection_));
   }
+  Connection& operator*() const { return *connection_; }
   Connection* operator->() const { return connection_.get(); }
 
  private:
@@ -375,7 +385,7 @@ Result<void> SqliteStore::to_wal(const Deadline& by) {
                                          path_, mode)};
     }
     if (asked.error().code != Errc::busy || by.passed()) return asked;
-    sqlite::pause(by, Millis{5});
+    pause(by, Millis{5});
   }
 }
 
@@ -402,7 +412,7 @@ Result<void> SqliteStore::write_by(const Deadline& by, Work work) {
 Result<void> SqliteStore::put(std::string_view key, const Record& record, Ttl ttl,
                               const Deadline& by) {
   PX_CHECK(check_write(key, record, ttl));
-  return write_by(by, [&](Changes& changes) { return set(changes, key, record, ttl); });
+  return write_by(by, [&](Changes& changes) { return set(changes, key, record, end_of(ttl)); });
 }
 
 Result<void> SqliteStore::create(std::string_view key, const Record& record, Ttl ttl,
@@ -411,7 +421,21 @@ Result<void> SqliteStore::create(std::string_view key, const Record& record, Ttl
   return write_by(by, [&](Changes& changes) -> Result<void> {
     PX_TRY(const bool there, exists(key));
     if (there) return Error{Errc::conflict, fmt::format("record '{}' exists already", key)};
-    return set(changes, key, record, ttl);
+    return set(changes, key, record, end_of(ttl));
+  });
+}
+
+Result<void> SqliteStore::update(std::string_view key, const Change& change, Life life,
+                                 const Deadline& by) {
+  return write_by(by, [&](Changes& changes) -> Result<void> {
+    PX_TRY(const Record before, read(writer_, key));
+    PX_TRY(const Record next, change(before));
+    PX_CHECK(check_write(key, next, std::nullopt));
+    End until;
+    if (life == Life::as_before) {
+      PX_TRY(until, end(key));
+    }
+    return set(changes, key, next, until);
   });
 }
 
@@ -419,7 +443,7 @@ Result<void> SqliteStore::put_all(std::span<const std::pair<std::string, Record>
                                   const Deadline& by) {
   for (const auto& item : records) PX_CHECK(check_write(item.first, item.second, ttl));
   return write_by(by, [&](Changes& changes) -> Result<void> {
-    for (const auto& item : records) PX_CHECK(set(changes, item.first, item.second, ttl));
+    for (const auto& item : records) PX_CHECK(set(changes, item.first, item.second, end_of(ttl)));
     return {};
   });
 }
@@ -436,18 +460,40 @@ Result<bool> SqliteStore::erase(std::string_view key, const Deadline& by) {
   return was_there;
 }
 
+SqliteStore::End SqliteStore::end_of(Ttl ttl) const {
+  if (!ttl) return std::nullopt;
+  return store::end_of(*ttl, clock_());
+}
+
 Result<void> SqliteStore::set(Changes& changes, std::string_view key, const Record& record,
-                              Ttl ttl) {
+                              End until) {
   changes.add(key);
   PX_TRY(Statement clear, writer_.use(sql::clear));
   PX_CHECK(clear.bind(1, key).run());
-  std::optional<std::int64_t> end;
-  if (ttl) end = end_of(*ttl, clock_());
   for (const auto& [field, value] : record) {
     PX_TRY(Statement insert, writer_.use(sql::insert));
-    PX_CHECK(insert.bind(1, key).bind(2, field).bind(3, value).bind(4, end).run());
+    PX_CHECK(insert.bind(1, key).bind(2, field).bind(3, value).bind(4, until).run());
   }
   return {};
+}
+
+// Empty: there is none.
+Result<Record> SqliteStore::read(Connection& connection, std::string_view key) {
+  PX_TRY(Statement statement, connection.use(sql::get));
+  Record record;
+  PX_CHECK(statement.bind(1, key).bind(9, clock_()).rows([&](const Statement& row) {
+    record.emplace(row.text(0), row.text(1));
+  }));
+  return record;
+}
+
+Result<SqliteStore::End> SqliteStore::end(std::string_view key) {
+  PX_TRY(Statement statement, writer_.use(sql::end));
+  End until;
+  PX_CHECK(statement.bind(1, key).bind(9, clock_()).rows([&](const Statement& row) {
+    if (!row.is_null(0)) until = row.number(0);
+  }));
+  return until;
 }
 
 Result<bool> SqliteStore::exists(std::string_view key) {
@@ -507,11 +553,7 @@ void SqliteStore::give_back(std::unique_ptr<Connection> connection) {
 
 Result<Record> SqliteStore::get(std::string_view key, const Deadline& by) {
   PX_TRY(const Reader reader, read_by(by));
-  PX_TRY(Statement statement, reader->use(sql::get));
-  Record record;
-  PX_CHECK(statement.bind(1, key).bind(9, clock_()).rows([&](const Statement& row) {
-    record.emplace(row.text(0), row.text(1));
-  }));
+  PX_TRY(Record record, read(*reader, key));
   if (record.empty()) return Error{Errc::not_found, fmt::format("no record '{}'", key)};
   return record;
 }
@@ -569,7 +611,7 @@ Result<std::uint64_t> SqliteStore::try_lock(std::string_view name, Seconds ttl,
     if (held) return {};
     PX_TRY(token, only_number(writer_, sql::next_token));
     PX_TRY(Statement take, writer_.use(sql::take_lock));
-    return take.bind(1, name).bind(2, token).bind(3, end_of(ttl, now)).run();
+    return take.bind(1, name).bind(2, token).bind(3, store::end_of(ttl, now)).run();
   });
   if (!tried) return tried.error();
   return static_cast<std::uint64_t>(token);
@@ -581,7 +623,7 @@ Result<void> SqliteStore::renew(const std::string& name, std::uint64_t token, Se
     const std::int64_t now = clock_();
     PX_TRY(Statement renew, writer_.use(sql::renew_lock));
     renew.bind(1, name).bind(2, static_cast<std::int64_t>(token));
-    PX_CHECK(renew.bind(3, end_of(ttl, now)).bind(9, now).run());
+    PX_CHECK(renew.bind(3, store::end_of(ttl, now)).bind(9, now).run());
     if (writer_.changed_rows() != 0) return {};
     return Error{Errc::conflict, fmt::format("lock '{}' ran out", name)};
   });

@@ -175,6 +175,10 @@ class Flaky final : public Store {
                       const Deadline& by) override {
     return real_->create(key, record, ttl, by);
   }
+  Result<void> update(std::string_view key, const Change& change, Life life,
+                      const Deadline& by) override {
+    return real_->update(key, change, life, by);
+  }
   Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
                        const Deadline& by) override {
     return real_->put_all(records, ttl, by);

@@ -1,14 +1,12 @@
 #include "store/backends.h"
 #include "support/store_contract.h"
 #include "support/temp_dir.h"
+#include "support/told.h"
 #include <proxycore/store.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
-#include <set>
 #include <sstream>
 #include <thread>
 
@@ -81,30 +79,6 @@ class Unprivileged {
 
  private:
   const bool was_root_ = ::geteuid() == 0;
-};
-
-class Told {
- public:
-  std::function<void(std::string_view)> callback() {
-    return [this](std::string_view key) {
-      const std::lock_guard lock(mutex_);
-      keys_.insert(std::string{key});
-      came_.notify_all();
-    };
-  }
-  bool wait_for(const std::string& key) {
-    std::unique_lock lock(mutex_);
-    return came_.wait_for(lock, patience, [&] { return keys_.contains(key); });
-  }
-  bool has(const std::string& key) {
-    const std::lock_guard lock(mutex_);
-    return keys_.contains(key);
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable came_;
-  std::set<std::string> keys_;
 };
 
 }  // namespace
@@ -259,7 +233,7 @@ TEST_CASE("sqlite store: a watch is told what another store on the same file wri
   test::TempDir dir;
   const auto here = open_sqlite(dir.file("x.db"));
   const auto there = open_sqlite(dir.file("x.db"));
-  Told told;
+  test::Told told;
   REQUIRE((*there)->put("a_0", {{"v", "1"}}, {}, soon()));
   const auto watch = (*here)->watch("a_", told.callback());
   REQUIRE(watch);
