@@ -1,11 +1,14 @@
 // Every store key of the system whose installations we take over; both planes need them.
 //
-// A record's key is the prefix, its model and its own key, verbatim: "proxy_Host_*.example.com".
+// A record's key is the prefix, its model and its own name, verbatim: "proxy_Host_*.example.com".
 // X_prefix is what to scan and watch for all records of a model; index() names the set in which
-// Redis lists their keys. What belongs to certificates carries no prefix.
+// Redis lists their names. What belongs to certificates carries no prefix, and is one text.
 // Source: the design's compatibility notes, 1.2 and 2.2. Thread: any.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,9 +21,59 @@ inline constexpr std::string_view auth_token_prefix = "proxy_AuthToken_";
 inline constexpr std::string_view dns_provider_prefix = "proxy_DnsProvider_";
 inline constexpr std::string_view domain_prefix = "proxy_Domain_";
 
+// Those of both eras; records of the last ones are only kept and listed.
+inline constexpr std::array model_prefixes{
+    host_prefix,
+    cached_prefix,
+    user_prefix,
+    auth_token_prefix,
+    dns_provider_prefix,
+    domain_prefix,
+    std::string_view{"proxy_InviteToken_"},
+    std::string_view{"proxy_Permission_"},
+    std::string_view{"proxy_LocalGroup_"},
+    std::string_view{"proxy_ApiToken_"},
+    std::string_view{"proxy_DynamicRecord_"},
+    std::string_view{"proxy_OidcState_"},
+    std::string_view{"proxy_HostSsoState_"},
+    std::string_view{"proxy_SsoSession_"},
+    std::string_view{"proxy_ActivityEvent_"},
+    std::string_view{"proxy_ActivitySeen_"},
+};
+
 // "proxy_Host" of "proxy_Host_".
 constexpr std::string_view index(std::string_view model_prefix) noexcept {
   return model_prefix.substr(0, model_prefix.size() - 1);
+}
+constexpr bool is_index(std::string_view key) noexcept {
+  return std::any_of(model_prefixes.begin(), model_prefixes.end(),
+                     [key](std::string_view prefix) { return key == index(prefix); });
+}
+
+// The record of a model: its prefix, and what its index lists.
+struct Member {
+  std::string_view prefix;
+  std::string_view name;
+};
+// nullopt: the key belongs to no model, so that no index lists it.
+constexpr std::optional<Member> member(std::string_view key) noexcept {
+  std::string_view longest;
+  for (const std::string_view prefix : model_prefixes) {
+    if (prefix.size() > longest.size() && key.starts_with(prefix)) longest = prefix;
+  }
+  if (longest.empty() || longest.size() == key.size()) return std::nullopt;
+  return Member{longest, key.substr(longest.size())};
+}
+
+inline constexpr std::string_view certificate_suffix = ":latest";
+inline constexpr std::string_view challenge_infix = ":challenge:";
+inline constexpr std::string_view issue_lock_suffix = ":issue_cert_lock";
+
+// Whether Redis holds one text under that key, not a hash; its record is {text_field: text}.
+constexpr bool is_text(std::string_view key) noexcept {
+  if (key.starts_with("proxy_")) return false;
+  return key.ends_with(certificate_suffix) || key.ends_with(issue_lock_suffix) ||
+         key.find(challenge_infix) != std::string_view::npos;
 }
 
 namespace detail {
@@ -52,15 +105,15 @@ inline std::string domain(std::string_view name) {
 
 // JSON of the certificate of a host name or, literally, a wildcard.
 inline std::string certificate(std::string_view name) {
-  return detail::join(name, ":latest");
+  return detail::join(name, certificate_suffix);
 }
 // The key authorization of an HTTP-01 challenge.
 inline std::string challenge(std::string_view domain, std::string_view token) {
-  return detail::join(domain, ":challenge:", token);
+  return detail::join(domain, challenge_infix, token);
 }
 // Held by who is getting a certificate.
 inline std::string issue_lock(std::string_view domain) {
-  return detail::join(domain, ":issue_cert_lock");
+  return detail::join(domain, issue_lock_suffix);
 }
 
 }  // namespace proxycore::host::keys

@@ -16,3 +16,28 @@ TEST_CASE("keys: are those of an existing installation") {
   CHECK(keys::challenge("example.com", "tok") == "example.com:challenge:tok");
   CHECK(keys::issue_lock("example.com") == "example.com:issue_cert_lock");
 }
+
+TEST_CASE("keys: a key is the prefix of its model and the name that the index lists") {
+  const auto host = keys::member("proxy_Host_*.a.test");
+  REQUIRE(host);
+  CHECK(host->prefix == keys::host_prefix);
+  CHECK(host->name == "*.a.test");
+  CHECK(keys::member("proxy_HostSsoState_x_y")->prefix == "proxy_HostSsoState_");
+  CHECK(keys::member("proxy_HostSsoState_x_y")->name == "x_y");
+  for (const char* key : {"proxy_Host_", "proxy_Host", "proxy_Other_x", "a.test:latest", ""}) {
+    CHECK_FALSE(keys::member(key).has_value());
+  }
+  CHECK(keys::is_index("proxy_Host"));
+  CHECK(keys::is_index("proxy_AuthToken"));
+  CHECK_FALSE(keys::is_index("proxy_Host_"));
+  CHECK_FALSE(keys::is_index("proxy_Host_a"));
+}
+
+TEST_CASE("keys: what belongs to certificates is one text, a model's record never") {
+  CHECK(keys::is_text(keys::certificate("*.a.test")));
+  CHECK(keys::is_text(keys::challenge("a.test", "token")));
+  CHECK(keys::is_text(keys::issue_lock("a.test")));
+  CHECK_FALSE(keys::is_text("proxy_Host_a:latest"));
+  CHECK_FALSE(keys::is_text("a.test:later"));
+  CHECK_FALSE(keys::is_text(""));
+}
