@@ -52,10 +52,14 @@ def wait_for(port, process, name, seconds):
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended with {process.returncode}")
         with socket.socket() as probe:
+            # Who listens need not serve yet: a proxy may still be reading a million hosts.
+            probe.settimeout(seconds)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                probe.sendall(b"GET /1k HTTP/1.1\r\nHost: bench.example.test\r\nConnection: close\r\n\r\n")
+                if probe.recv(1):
+                    return
         time.sleep(0.01)
-    raise RuntimeError(f"{name} does not listen on port {port} after {seconds} s")
+    raise RuntimeError(f"{name} does not answer on port {port} after {seconds} s")
 
 
 class Bench:
