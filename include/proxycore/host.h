@@ -10,11 +10,15 @@
 #include <proxycore/result.h>
 #include <proxycore/store.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace proxycore {
@@ -45,6 +49,29 @@ struct Target {
   // The same form; parse() gives an equal target.
   [[nodiscard]] std::string text() const;
   friend bool operator==(const Target&, const Target&) = default;
+};
+
+// The targets of a route, in order. Immutable; copies share one list.
+class Targets {
+ public:
+  Targets() = default;
+  Targets(std::initializer_list<Target> list) : Targets(std::vector<Target>(list)) {}
+  explicit Targets(std::vector<Target> list)
+      : list_(std::make_shared<const std::vector<Target>>(std::move(list))) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return list_ ? list_->size() : 0; }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  // Precondition: i < size().
+  const Target& operator[](std::size_t i) const noexcept { return (*list_)[i]; }
+  [[nodiscard]] const Target& front() const noexcept { return (*this)[0]; }
+  [[nodiscard]] const Target* begin() const noexcept { return list_ ? list_->data() : nullptr; }
+  [[nodiscard]] const Target* end() const noexcept { return begin() + size(); }
+  friend bool operator==(const Targets& one, const Targets& other) {
+    return std::equal(one.begin(), one.end(), other.begin(), other.end());
+  }
+
+ private:
+  std::shared_ptr<const std::vector<Target>> list_;
 };
 
 // What people configure. Field names in stores, files and the API are given in quotes where they
@@ -82,8 +109,8 @@ struct Host {
 
 // A Host as the data plane uses it. Immutable.
 struct Route {
-  std::string pattern;          // the matching host or pattern; the metrics label
-  std::vector<Target> targets;  // never empty
+  std::string pattern;  // the matching host or pattern; the metrics label
+  Targets targets;      // never empty
   bool forcessl = true;
   bool targetssl = false;
   bool pass_host = true;

@@ -86,11 +86,22 @@ class HostTrie {
   // The same with the pattern.
   [[nodiscard]] const Entry* find(std::string_view host) const noexcept {
     if (const Entry* exact = find_name(host, hash(host))) return exact;
-    const std::uint32_t id = wild_.find(host, nullptr);
+    const std::uint32_t id = wild_.find(host, nullptr, [](std::uint32_t) { return true; });
     return id != 0 ? entry(id) : nullptr;
   }
   // The same, and how it came about.
-  [[nodiscard]] const Entry* find(std::string_view host, MatchTrace& trace) const noexcept;
+  [[nodiscard]] const Entry* find(std::string_view host, MatchTrace& trace) const noexcept {
+    return find(host, trace, [](const Entry&) { return true; });
+  }
+  // The best of those that `accept(const Entry&)` takes. Of two tries' finds for one name the
+  // better is the one whose trace.fits are less.
+  template <class Accept>
+  [[nodiscard]] const Entry* find(std::string_view host, MatchTrace& trace,
+                                  Accept&& accept) const noexcept;
+  // What was inserted as `pattern`, or nullptr.
+  [[nodiscard]] const Entry* at(std::string_view pattern) const noexcept {
+    return find_name(pattern, hash(pattern));
+  }
 
   [[nodiscard]] std::size_t size() const noexcept { return names_.size(); }
 
@@ -159,10 +170,13 @@ Result<void> HostTrie<T>::insert(std::string_view pattern, T value) {
 }
 
 template <class T>
-auto HostTrie<T>::find(std::string_view host, MatchTrace& trace) const noexcept -> const Entry* {
-  const Entry* exact = find_name(host, hash(host));
-  if (exact == nullptr) {
-    const std::uint32_t id = wild_.find(host, &trace);
+template <class Accept>
+auto HostTrie<T>::find(std::string_view host, MatchTrace& trace, Accept&& accept) const noexcept
+    -> const Entry* {
+  const Entry* exact = at(host);
+  if (exact == nullptr || !accept(*exact)) {
+    const std::uint32_t id =
+        wild_.find(host, &trace, [&](std::uint32_t each) { return accept(*entry(each)); });
     return id != 0 ? entry(id) : nullptr;
   }
   trace = {};

@@ -18,7 +18,7 @@ struct Fixture {
   Route route_to(std::size_t count, std::string pattern = "a.test") {
     Route route;
     route.pattern = std::move(pattern);
-    route.targets.resize(count);
+    route.targets = Targets(std::vector<Target>(count));
     health.resize(count);
     return route;
   }

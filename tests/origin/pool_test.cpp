@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a name is resolved when it is used") {
 }
 
 TEST_CASE_FIXTURE(PoolRig, "pool: a name that does not resolve is told, later and now") {
-  route.targets.push_back({"dead.test", 80});
+  add_target({"dead.test", 80});
   names.emplace("dead.test", Error{Errc::not_found, "no such name"});
   PoolUser user(*this);
   CHECK(user.acquire() == "later");
@@ -205,7 +205,7 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a name that does not resolve is told, later an
 
 TEST_CASE_FIXTURE(PoolRig, "pool: a name that is never answered is given up in time") {
   config.timeouts.origin_connect = Millis{40};
-  route.targets.push_back({"hangs.test", 80});
+  add_target({"hangs.test", 80});
   PoolUser user(*this);
   CHECK(user.acquire() == "later");
   run_until(loop, [&] { return user.error.has_value(); });

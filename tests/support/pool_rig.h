@@ -51,8 +51,12 @@ struct PoolRig {
   }
   // Adds the door to the route's targets; `name` stands for its address.
   void add_target(const Door& door, std::string name = {}) {
-    route.targets.push_back(
-        {name.empty() ? door.address.ip() : std::move(name), door.address.port()});
+    add_target({name.empty() ? door.address.ip() : std::move(name), door.address.port()});
+  }
+  void add_target(Target target) {
+    std::vector<Target> targets(route.targets.begin(), route.targets.end());
+    targets.push_back(std::move(target));
+    route.targets = Targets(std::move(targets));
   }
   // The request that comes to `far`, up to its empty line.
   std::string request(const Fd& far) {

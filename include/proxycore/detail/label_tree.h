@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/mman.h>
+
 namespace proxycore {
 
 inline constexpr std::size_t max_host_name = 253;    // bytes of a name or pattern
@@ -37,6 +39,42 @@ struct MatchTrace {
 
 namespace detail {
 
+// Memory of whole large pages, where the system has them: among a million names the translation of
+// addresses costs as much as fetching what is there.
+struct LargePages {
+  static constexpr std::size_t size = std::size_t{2} << 20;
+  static void* allocate(std::size_t bytes) {
+    void* memory = ::operator new (bytes, std::align_val_t{size});
+#ifdef MADV_HUGEPAGE
+    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish
+#endif
+    return memory;
+  }
+  struct Free {
+    void operator()(std::byte* memory) const noexcept {
+      ::operator delete (memory, std::align_val_t{size});
+    }
+  };
+};
+
+template <class T>
+struct LargePagesAllocator {
+  using value_type = T;
+  T* allocate(std::size_t count) {
+    const std::size_t bytes = count * sizeof(T);
+    return static_cast<T*>(bytes >= LargePages::size ? LargePages::allocate(bytes)
+                                                     : ::operator new(bytes));
+  }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    if (count * sizeof(T) >= LargePages::size) {
+      ::operator delete (memory, std::align_val_t{LargePages::size});
+    } else {
+      ::operator delete(memory);
+    }
+  }
+  friend bool operator==(LargePagesAllocator, LargePagesAllocator) noexcept { return true; }
+};
+
 // Objects with a text behind them, in chunks that never move. An id is the offset in units of 4
 // bytes; 0 is nobody's.
 class Arena {
@@ -48,7 +86,7 @@ class Arena {
   std::uint32_t allocate(std::size_t size, std::size_t alignment) {
     std::size_t at = (used_ + alignment - 1) & ~(alignment - 1);
     if (chunks_.empty() || at + size > chunk_size) {
-      chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(chunk_size));
+      add_chunk();
       at = chunks_.size() == 1 ? alignof(std::max_align_t) : 0;  // no id is 0
     }
     used_ = (at + size + 3) & ~std::size_t{3};
@@ -59,13 +97,30 @@ class Arena {
     return std::launder(reinterpret_cast<U*>(raw(id)));
   }
   [[nodiscard]] std::byte* raw(std::uint32_t id) const noexcept {
-    return chunks_[id / (chunk_size / 4)].get() + std::size_t{id % (chunk_size / 4)} * 4;
+    return chunks_[id / (chunk_size / 4)] + std::size_t{id % (chunk_size / 4)} * 4;
   }
 
  private:
   static constexpr std::size_t chunk_size = std::size_t{64} * 1024;
   static constexpr std::size_t max_chunks = (std::size_t{1} << 32) / (chunk_size / 4);
-  std::vector<std::unique_ptr<std::byte[]>> chunks_;
+  static constexpr std::size_t small_chunks = LargePages::size / chunk_size;
+
+  // The first ones by themselves, then as many as make a large page.
+  void add_chunk() {
+    if (chunks_.size() < small_chunks) {
+      small_.push_back(std::make_unique_for_overwrite<std::byte[]>(chunk_size));
+      chunks_.push_back(small_.back().get());
+      return;
+    }
+    if (chunks_.size() % small_chunks == 0) {
+      large_.emplace_back(static_cast<std::byte*>(LargePages::allocate(LargePages::size)));
+    }
+    chunks_.push_back(large_.back().get() + chunks_.size() % small_chunks * chunk_size);
+  }
+
+  std::vector<std::byte*> chunks_;
+  std::vector<std::unique_ptr<std::byte[]>> small_;
+  std::vector<std::unique_ptr<std::byte, LargePages::Free>> large_;
   std::size_t used_ = 0;  // of the last chunk
 };
 
@@ -85,7 +140,7 @@ class Table {
   // Precondition: it is not in there.
   void insert(std::uint32_t tag, std::uint32_t id) {
     if (4 * (size_ + 1) > 3 * slots_.size()) {
-      std::vector<Slot> old(std::max<std::size_t>(8, 2 * slots_.size()));
+      std::vector<Slot, LargePagesAllocator<Slot>> old(std::max<std::size_t>(8, 2 * slots_.size()));
       old.swap(slots_);
       for (const Slot& slot : old) {
         if (slot.id != 0) place(slot);
@@ -113,7 +168,7 @@ class Table {
     while (slots_[at].id != 0) at = (at + 1) & mask;
     slots_[at] = slot;
   }
-  std::vector<Slot> slots_;
+  std::vector<Slot, LargePagesAllocator<Slot>> slots_;
   std::size_t size_ = 0;
 };
 
@@ -185,15 +240,6 @@ class Labels {
   std::array<Cut, max_host_labels + 1> cuts_;
 };
 
-// One label deep in the walk: where we are, how we came, what to try next.
-struct Frame {
-  std::uint32_t node;
-  LabelFit came;
-  LabelFit next;
-  // Whether `node` is a `**`, which may go on.
-  [[nodiscard]] bool in_double_star() const noexcept { return came >= LabelFit::double_star; }
-};
-
 // The patterns with wildcards, label by label from the right.
 class LabelTree {
  public:
@@ -204,8 +250,9 @@ class LabelTree {
   }
   // Lets `pattern`, which has the shape of a pattern and is not in here, stand for `entry` (not 0).
   void add(std::string_view pattern, std::uint32_t entry);
-  // The entry of the best match, 0 if there is none. `host` is any text.
-  std::uint32_t find(std::string_view host, MatchTrace* trace) const noexcept;
+  // The entry of the best match that `accept(entry)` takes, 0 if there is none. `host` is any text.
+  template <class Accept>
+  std::uint32_t find(std::string_view host, MatchTrace* trace, Accept&& accept) const noexcept;
 
  private:
   struct Node {
@@ -287,7 +334,9 @@ inline void LabelTree::add(std::string_view pattern, std::uint32_t entry) {
 
 // Depth first, best choice first, so the first pattern that ends with the name is the best. Each
 // step down takes one label, so the way back fits a fixed array.
-inline std::uint32_t LabelTree::find(std::string_view host, MatchTrace* trace) const noexcept {
+template <class Accept>
+std::uint32_t LabelTree::find(std::string_view host, MatchTrace* trace,
+                              Accept&& accept) const noexcept {
   if (root_ == 0 || host.empty() || host.size() > max_host_name) return 0;
   Labels labels(host);
   std::array<Frame, max_host_labels + 1> frames;
@@ -300,7 +349,7 @@ inline std::uint32_t LabelTree::find(std::string_view host, MatchTrace* trace) c
     Frame& here = frames[depth];
     const Node& at = node(here.node);
     const bool at_end = !labels.has(depth);
-    if (at_end && at.entry != 0) {
+    if (at_end && at.entry != 0 && accept(at.entry)) {
       found = at.entry;
       break;
     }
