@@ -1,5 +1,7 @@
 // TrieTier: answers from the worker's view of the in-process RouteTable.
 //
+// A table that has every host decides that others do not exist; one that has only some (those of
+// the configuration file) leaves that to later tiers.
 // Thread: its worker's; tables are delivered by View::set.
 #pragma once
 
@@ -7,15 +9,22 @@
 #include "host/route_table.h"
 #include "lookup/lookup.h"
 
+#include <string>
+#include <string_view>
+#include <utility>
+
 namespace proxycore::lookup {
 
 class TrieTier final : public Tier {
  public:
-  explicit TrieTier(const base::View<host::RouteTable>& routes) : routes_(routes) {}
-  [[nodiscard]] std::string_view name() const noexcept override { return "trie"; }
+  // `name`: what the configuration calls it ("trie", "replica").
+  TrieTier(std::string name, const base::View<host::RouteTable>& routes)
+      : name_(std::move(name)), routes_(routes) {}
+  [[nodiscard]] std::string_view name() const noexcept override { return name_; }
   std::optional<Answer> find(std::string_view host, Waiter& later) override;
 
  private:
+  const std::string name_;
   const base::View<host::RouteTable>& routes_;
 };
 

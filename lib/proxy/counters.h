@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "lookup/lookup.h"
 #include "origin/pool.h"
 
 #include <array>
@@ -25,8 +26,8 @@ struct HostCounters {
 };
 
 struct Counters {
-  // `hosts`: how many hosts have counters of their own; slot 0 is the rest.
-  explicit Counters(std::size_t hosts) : per_host(hosts + 1) {}
+  // `hosts`: how many hosts have counters of their own; slot 0 is the rest. `tiers`: of the lookup.
+  Counters(std::size_t hosts, std::size_t tiers) : lookup(tiers), per_host(hosts + 1) {}
 
   base::Counter connections_accepted;
   base::Gauge connections_open;
@@ -42,6 +43,7 @@ struct Counters {
   base::Counter bytes_out;
   base::Counter lookup_hits;
   base::Counter lookup_misses;
+  lookup::LookupCounters lookup;
   base::Counter retries;
   base::Counter bad_requests;       // 400, 501, 505: framing
   base::Counter over_head_limit;    // 431

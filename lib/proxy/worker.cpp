@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "io/socket.h"
+#include "lookup/trie_tier.h"
 
 #include <cerrno>
 #include <utility>
@@ -49,14 +50,26 @@ std::uint64_t random_seed() noexcept {
   return seed;
 }
 
+std::size_t tier_count(const Shared& shared) {
+  return shared.tiers.empty() ? 1 : shared.tiers.size();
+}
+
+std::vector<std::unique_ptr<lookup::Tier>> make_tiers(const Shared& shared, io::Loop& loop,
+                                                      const base::View<host::RouteTable>& routes) {
+  std::vector<std::unique_ptr<lookup::Tier>> tiers;
+  for (const MakeTier& make : shared.tiers) tiers.push_back(make(loop, routes));
+  if (tiers.empty()) tiers.push_back(std::make_unique<lookup::TrieTier>("trie", routes));
+  return tiers;
+}
+
 }  // namespace
 
 Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, uv_loop_s* host)
     : shared_(shared),
       loop_(host == nullptr ? io::Loop() : io::Loop(*host)),
       http_limits_(limits_of(shared.config)),
-      counters_(shared.config.metrics.hosts),
-      trie_(routes_),
+      counters_(shared.config.metrics.hosts, tier_count(shared)),
+      lookup_(loop_, make_tiers(shared, loop_, routes_), counters_.lookup),
       pool_(loop_, shared.config, shared.resolver, counters_.pool),
       access_log_(loop_, shared.access_writer, shared.config.log.access_format),
       id_seed_(random_seed()) {
@@ -140,6 +153,13 @@ void Worker::on_later() {
 
 void Worker::set_routes(std::shared_ptr<const host::RouteTable> routes) {
   loop_.post([this, next = std::move(routes)]() mutable { routes_.set(std::move(next)); });
+}
+
+void Worker::forget(std::vector<std::string> patterns) {
+  loop_.post([this, changed = std::move(patterns)] {
+    if (changed.empty()) return lookup_.forget_all();
+    lookup_.forget(changed);
+  });
 }
 
 void Worker::drain(std::function<void()> drained) {

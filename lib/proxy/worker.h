@@ -1,4 +1,4 @@
-// Worker: one thread of the data plane: a loop, listeners, the routes' view, the pool, the clients.
+// Worker: one thread of the data plane: a loop, listeners, the lookup, the pool, the clients.
 //
 // Workers share only what is immutable or counted (Shared). Everything else is a worker's own and
 // touched on its loop's thread; other threads post.
@@ -12,7 +12,7 @@
 #include "http/h1_codec.h"
 #include "io/listener.h"
 #include "io/loop.h"
-#include "lookup/trie_tier.h"
+#include "lookup/lookup.h"
 #include "origin/pool.h"
 #include "proxy/access_log.h"
 #include "proxy/admission.h"
@@ -34,6 +34,10 @@
 
 namespace proxycore::proxy {
 
+// Makes a tier of a worker's lookup, which may look at the worker's table of hosts.
+using MakeTier = std::function<std::unique_ptr<lookup::Tier>(
+    io::Loop& loop, const base::View<host::RouteTable>& routes)>;
+
 // What all workers look at; set up before they start and not changed afterwards, but for what
 // synchronises itself.
 struct Shared {
@@ -44,6 +48,7 @@ struct Shared {
   base::LineWriter* access_writer = nullptr;  // null: no access log
   Handler* admin = nullptr;                   // answers on the admin listeners
   io::Resolver::Query resolver = io::Resolver::system_query();
+  std::vector<MakeTier> tiers = {};  // of the lookup, in their order; none: the table alone
 };
 
 // What a listening socket is for.
@@ -67,6 +72,8 @@ class Worker final : public io::Listener::Owner, io::Later {
   void run() { loop_.run(); }
   // Any thread.
   void set_routes(std::shared_ptr<const host::RouteTable> routes);
+  // Any thread: hosts of these canonical names or patterns changed; none: any may have.
+  void forget(std::vector<std::string> patterns);
   // Any thread: no new connections; `drained` is called on the worker's thread once none is open.
   // Operators are served until stop().
   void drain(std::function<void()> drained);
@@ -81,7 +88,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   [[nodiscard]] http::H1Parsers& parsers() noexcept { return parsers_; }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }  // any thread
-  [[nodiscard]] lookup::Tier& lookup() noexcept { return trie_; }
+  [[nodiscard]] lookup::Lookup& lookup() noexcept { return lookup_; }
   [[nodiscard]] origin::Pool& pool() noexcept { return pool_; }
   [[nodiscard]] AccessLog& access_log() noexcept { return access_log_; }
   [[nodiscard]] bool draining() const noexcept { return draining_; }
@@ -112,7 +119,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   http::H1Parsers parsers_;
   Counters counters_;
   base::View<host::RouteTable> routes_;
-  lookup::TrieTier trie_;
+  lookup::Lookup lookup_;
   origin::Pool pool_;
   AccessLog access_log_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;

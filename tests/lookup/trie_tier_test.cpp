@@ -13,24 +13,26 @@ struct NoWaiter final : lookup::Waiter {
   void on_answer(lookup::Answer /*answer*/) override { FAIL("the trie answers at once"); }
 };
 
-std::shared_ptr<const host::RouteTable> table_of(std::string_view name, std::uint16_t port) {
+std::shared_ptr<const host::RouteTable> table_of(std::string_view name, std::uint16_t port,
+                                                 bool complete = true) {
   static host::StatsIds ids(10);
   host::RouteTable::Builder builder(ids);
   REQUIRE(
       builder.add({.host = std::string(name), .ip = "127.0.0.1", .target_port = port}, "a test"));
-  return builder.finish();
+  return builder.finish(complete);
 }
 
 }  // namespace
 
 TEST_CASE("lookup: the trie answers at once, also that there is no such host") {
   base::View<host::RouteTable> view;
-  lookup::TrieTier tier(view);
+  lookup::TrieTier tier("trie", view);
   NoWaiter waiter;
   CHECK(tier.name() == "trie");
   auto before = tier.find("a.example.test", waiter);
   REQUIRE(before);
-  CHECK(before->error().code == Errc::not_found);
+  REQUIRE(*before);
+  CHECK(**before == nullptr);  // without a table it knows nothing
 
   view.set(table_of("*.example.test", 8001));
   const auto found = tier.find("a.example.test", waiter);
@@ -42,9 +44,25 @@ TEST_CASE("lookup: the trie answers at once, also that there is no such host") {
   CHECK(missing->error().code == Errc::not_found);
 }
 
+TEST_CASE("lookup: a table that has not all hosts does not decide that there is none") {
+  base::View<host::RouteTable> view;
+  view.set(table_of("*.example.test", 8001, false));
+  lookup::TrieTier tier("file", view);
+  NoWaiter waiter;
+  CHECK(tier.name() == "file");
+  CHECK_FALSE(tier.remote());
+  const auto found = tier.find("a.example.test", waiter);
+  REQUIRE(found);
+  CHECK((**found)->pattern == "*.example.test");
+  const auto missing = tier.find("other.test", waiter);
+  REQUIRE(missing);
+  REQUIRE(*missing);
+  CHECK(**missing == nullptr);
+}
+
 TEST_CASE("lookup: who holds a route keeps the table it came from") {
   base::View<host::RouteTable> view;
-  lookup::TrieTier tier(view);
+  lookup::TrieTier tier("replica", view);
   NoWaiter waiter;
   auto first = table_of("a.example.test", 8001);
   const std::weak_ptr<const host::RouteTable> watched = first;

@@ -1,9 +1,12 @@
 #include "proxy/exchange.h"
 
+#include "lookup/cache_tier.h"
 #include "support/count_allocations.h"
 #include "support/proxy_rig.h"
+#include "support/tiers.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -1131,4 +1134,98 @@ TEST_CASE("exchange: the time for a response does not run while a second try con
   asked.front()(std::vector<io::Address>{*io::Address::parse("127.0.0.1", 0)});
   Peer second = other.accept();
   serve(client, second);
+}
+
+// --- hosts that are looked up elsewhere
+
+namespace {
+
+// A rig whose hosts are looked up by the test.
+struct Elsewhere {
+  Elsewhere() : rig({}, io::Resolver::system_query(), {make()}) {}
+  proxy::MakeTier make() {
+    return [this](io::Loop&, const base::View<host::RouteTable>&) {
+      auto made = std::make_unique<ScriptedTier>("redis", true);
+      tier = made.get();
+      return made;
+    };
+  }
+  void until_asked() {
+    rig.until([&] { return !tier->waiting.empty(); });
+  }
+  ScriptedTier* tier = nullptr;
+  ProxyRig rig;
+};
+
+}  // namespace
+
+TEST_CASE("exchange: a request waits for its host, and its content is not lost") {
+  Elsewhere there;
+  Peer client = there.rig.client();
+  const std::string body(100'000, 'x');
+  client.send(post(body).substr(0, 50'000));
+  there.until_asked();
+  CHECK(there.tier->asked == std::vector<std::string>{"a.test"});
+  there.tier->answer(route_to("a.test", there.rig.origin.port()));
+  Peer at = there.rig.origin.accept();
+  client.send(post(body).substr(50'000));
+  CHECK(at.message().ends_with(body));
+  at.send(ok());
+  CHECK(status_of(client.message()) == 200);
+}
+
+TEST_CASE("exchange: many requests for one host wait for one answer") {
+  Elsewhere there;
+  std::vector<Peer> clients;
+  for (int i = 0; i < 5; ++i) {
+    clients.push_back(there.rig.client());
+    clients.back().send(get());
+  }
+  there.rig.turns(20);
+  CHECK(there.tier->asked.size() == 1);
+  there.tier->answer(Error{Errc::not_found});
+  for (Peer& client : clients) CHECK(status_of(client.message()) == 404);
+  CHECK(there.rig.counters().lookup_misses.value() == 5);
+}
+
+TEST_CASE("exchange: a host that cannot be looked up now is 503, to be asked for again") {
+  Elsewhere there;
+  Peer client = there.rig.client();
+  for (const Errc why : {Errc::timeout, Errc::closed, Errc::busy, Errc::invalid}) {
+    client.send(get());
+    there.until_asked();
+    there.tier->answer(Error{why, "redis://127.0.0.1:6379/0: no answer in 250 ms"});
+    const std::string answer = client.message();
+    CHECK(status_of(answer) == 503);
+    CHECK(field_of(answer, "Retry-After") == "1");
+    CHECK(answer.find("redis") == std::string::npos);
+  }
+}
+
+TEST_CASE("exchange: a client that goes while its host is looked up leaves nothing behind") {
+  Elsewhere there;
+  Peer gone = there.rig.client();
+  gone.send(get());
+  there.until_asked();
+  gone.reset();
+  there.rig.until([&] { return there.rig.counters().exchanges_open.value() == 0; });
+  there.tier->answer(route_to("a.test", there.rig.origin.port()));
+  CHECK(there.rig.origin.nobody_comes());
+}
+
+TEST_CASE("exchange: with the host in the worker's cache a warm exchange allocates nothing") {
+  const proxy::MakeTier cache = [](io::Loop& loop, const base::View<host::RouteTable>&) {
+    return std::make_unique<lookup::CacheTier>(
+        loop, lookup::CacheTier::Limits{100, Millis{600'000}, Millis{1'000}});
+  };
+  ScriptedTier* tier = nullptr;
+  const proxy::MakeTier other = [&](io::Loop&, const base::View<host::RouteTable>&) {
+    auto made = std::make_unique<ScriptedTier>("redis", true);
+    tier = made.get();
+    return made;
+  };
+  ProxyRig rig({}, io::Resolver::system_query(), {cache, other});
+  tier->answers.emplace("a.test", route_to("a.test", rig.origin.port()));
+  CHECK(allocations_of(rig, get(), ok(std::string(1024, 'x')), 1000) == 0);
+  CHECK(tier->asked.size() == 1);
 }

@@ -1,12 +1,16 @@
 #include "proxy/worker.h"
 
 #include "io/listener.h"
+#include "lookup/trie_tier.h"
 #include "support/proxy_rig.h"
 #include "support/temp_dir.h"
+#include "support/tiers.h"
 
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <sys/un.h>
 
@@ -364,4 +368,74 @@ TEST_CASE("worker: it may die in the middle of everything") {
   full.stop_reading();
   full.send(get());
   rig.turns();
+}
+
+// --- looking hosts up
+
+namespace {
+
+// Tiers in this order: one the test answers for, and the table.
+struct Tiers {
+  [[nodiscard]] std::vector<proxy::MakeTier> make() {
+    using Routes = base::View<host::RouteTable>;
+    return {[this](io::Loop&, const Routes&) {
+              auto tier = std::make_unique<ScriptedTier>("redis", true);
+              remote = tier.get();
+              return tier;
+            },
+            [](io::Loop&, const Routes& routes) {
+              return std::make_unique<lookup::TrieTier>("replica", routes);
+            }};
+  }
+  ScriptedTier* remote = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("worker: hosts are looked up in the tiers it is given, in their order") {
+  Tiers tiers;
+  ProxyRig rig({}, io::Resolver::system_query(), tiers.make());
+  Peer client = rig.client();
+  client.send(get());
+  rig.until([&] { return !tiers.remote->waiting.empty(); });
+  tiers.remote->answer(lookup::unknown());
+  Peer at = rig.origin.accept();
+  serve(client, at);
+  const auto& counted = rig.counters().lookup.tiers;
+  REQUIRE(counted.size() == 2);
+  CHECK(counted[0].name == "redis");
+  CHECK(counted[0].remote);
+  CHECK(counted[0].misses.value() == 1);
+  CHECK(counted[1].name == "replica");
+  CHECK(counted[1].hits.value() == 1);
+}
+
+TEST_CASE("worker: without a list of tiers the table answers") {
+  ProxyRig rig;
+  Peer client = rig.client();
+  client.send(request_to("unknown.test"));
+  CHECK(status_of(client.message()) == 404);
+  REQUIRE(rig.counters().lookup.tiers.size() == 1);
+  CHECK(rig.counters().lookup.tiers[0].name == "trie");
+}
+
+TEST_CASE("worker: its tiers are told from any thread which hosts changed") {
+  Tiers tiers;
+  ProxyRig rig({}, io::Resolver::system_query(), tiers.make());
+  rig.worker().forget({"a.test", "*.b.test"});
+  rig.worker().forget({});
+  rig.turns();
+  CHECK(tiers.remote->forgotten == std::vector<std::string>{"a.test", "*.b.test", "everything"});
+}
+
+TEST_CASE("worker: it may die while hosts are looked up") {
+  Tiers tiers;
+  ProxyRig rig({}, io::Resolver::system_query(), tiers.make());
+  Peer one = rig.client();
+  Peer two = rig.client();
+  one.send(get());
+  two.send(get());
+  rig.until([&] { return !tiers.remote->waiting.empty(); });
+  rig.turns();
+  CHECK(tiers.remote->asked.size() == 1);
 }

@@ -130,7 +130,9 @@ bool Origin::nobody_comes() {
   return door_.accept().get() < 0;
 }
 
-ProxyRig::ProxyRig(const Change& change, io::Resolver::Query resolver) : origin(*this), ids_(10) {
+ProxyRig::ProxyRig(const Change& change, io::Resolver::Query resolver,
+                   std::vector<proxy::MakeTier> tiers)
+    : origin(*this), ids_(10) {
   config.log.access = "off";
   config.limits.connections = 1000;
   if (change) change(config);
@@ -144,6 +146,7 @@ ProxyRig::ProxyRig(const Change& change, io::Resolver::Query resolver) : origin(
       proxy::Admission(config.limits.connections, config.limits.connections_per_address)});
   shared_->access_writer = log_.get();
   shared_->resolver = std::move(resolver);
+  shared_->tiers = std::move(tiers);
   for (const std::string& text : config.forwarding.trusted) {
     shared_->trust.networks.push_back(*io::Network::parse(text));
   }

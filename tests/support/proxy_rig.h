@@ -90,7 +90,8 @@ class ProxyRig {
  public:
   using Change = std::function<void(Config&)>;
   explicit ProxyRig(const Change& change = {},
-                    io::Resolver::Query resolver = io::Resolver::system_query());
+                    io::Resolver::Query resolver = io::Resolver::system_query(),
+                    std::vector<proxy::MakeTier> tiers = {});
   ProxyRig(const ProxyRig&) = delete;
   ProxyRig& operator=(const ProxyRig&) = delete;
 
