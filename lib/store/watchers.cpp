@@ -1,5 +1,6 @@
 #include "store/watchers.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -58,6 +59,20 @@ void Watchers::all_changed() {
     subscription.any = true;
   }
   wake_.notify_one();
+}
+
+std::vector<std::string> Watchers::prefixes() {
+  std::vector<std::string> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Subscription& subscription : subscriptions_) all.push_back(subscription.prefix);
+  }
+  std::sort(all.begin(), all.end());
+  std::vector<std::string> widest;  // a prefix sorts before what it contains
+  for (std::string& prefix : all) {
+    if (widest.empty() || !prefix.starts_with(widest.back())) widest.push_back(std::move(prefix));
+  }
+  return widest;
 }
 
 void Watchers::remove(Subscription& subscription) {

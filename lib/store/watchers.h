@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace proxycore::store {
 
@@ -37,6 +38,8 @@ class Watchers {
   void changed(std::string_view key);
   // Something changed, and nobody knows what.
   void all_changed();
+  // What is watched, sorted; of two where one contains the other, the wider.
+  std::vector<std::string> prefixes();
 
  private:
   struct Subscription {

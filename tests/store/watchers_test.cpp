@@ -122,3 +122,16 @@ TEST_CASE("watchers: polls while somebody watches, and only then") {
   }
   watch.reset();
 }
+
+TEST_CASE("watchers: say which prefixes are watched, the wider of two that overlap") {
+  store::Watchers watchers;
+  const auto nothing = [](std::string_view) {};
+  CHECK(watchers.prefixes().empty());
+  std::vector<std::unique_ptr<Watch>> watches;
+  for (const char* prefix : {"b_1", "a_", "b_", "b_", "c"}) {
+    watches.push_back(watchers.add(prefix, nothing));
+  }
+  CHECK(watchers.prefixes() == std::vector<std::string>{"a_", "b_", "c"});
+  watches.push_back(watchers.add("", nothing));
+  CHECK(watchers.prefixes() == std::vector<std::string>{""});
+}
