@@ -78,6 +78,10 @@ TEST_CASE("redis protocol: a command is an array of texts of any bytes") {
   CHECK(chain.front().text() == "*2\r\n$3\r\nGET\r\n$1\r\na\r\n");
 }
 
+TEST_CASE("redis protocol: the characters of patterns are escaped") {
+  CHECK(redis::glob_escaped("proxy_Host_*.a[b]?^\\") == "proxy_Host_\\*.a\\[b\\]\\?\\^\\\\");
+}
+
 TEST_CASE("redis protocol: replies of every kind, however they are cut") {
   CHECK(read("+OK\r\n") == "+OK\n");
   CHECK(read("-ERR no\r\n:-12\r\n") == "-ERR no\n:-12\n");
