@@ -128,7 +128,12 @@ std::unique_ptr<Store> open_memory();
 // Errors: io (the path and what the system said), invalid (not such a store, or a newer layout);
 // nothing is changed in a file that is not ours.
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path);
-// By url: "memory:", "sqlite:PATH". Errors: invalid (names the schemes that are known), as above.
+// A Redis server, shared with any number of processes, also those of the old software:
+// "redis://[user:password@]host:port/db", "redis+unix://[user:password@]/path?db=N". Connects when
+// it is used. Errors: invalid (the url; a password in it is not shown).
+Result<std::unique_ptr<Store>> open_redis(std::string_view url);
+// By url: "memory:", "sqlite:PATH", "redis://..." and "redis+unix://...". Errors: invalid (names
+// the schemes that are known), as above.
 Result<std::unique_ptr<Store>> open_store(std::string_view url);
 
 }  // namespace proxycore

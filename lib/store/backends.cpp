@@ -78,11 +78,12 @@ Result<std::unique_ptr<Store>> open_store(std::string_view url) {
   if (url.substr(0, sqlite.size()) == sqlite && url.size() > sqlite.size()) {
     return open_sqlite(std::string{url.substr(sqlite.size())});
   }
+  if (redis::Url::has_scheme(url)) return open_redis(url);
   // The rest of an unknown url may hold a password.
   const std::string_view scheme = url.substr(0, std::min(url.find(':'), std::size_t{40}));
-  return Error{Errc::invalid,
-               fmt::format("store url: expected 'memory:' or 'sqlite:PATH', found '{}'",
-                           url == sqlite ? url : scheme)};
+  return Error{Errc::invalid, fmt::format("store url: expected 'memory:', 'sqlite:PATH' or "
+                                          "'redis://host:port/db', found '{}'",
+                                          url == sqlite ? url : scheme)};
 }
 
 }  // namespace proxycore

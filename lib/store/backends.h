@@ -4,6 +4,7 @@
 // Thread: functions, any.
 #pragma once
 
+#include "redis/url.h"
 #include <proxycore/store.h>
 
 #include <cstdint>
@@ -24,6 +25,11 @@ std::int64_t wall_clock();
 std::unique_ptr<Store> make_memory(Clock clock);
 // Errors: as open_sqlite.
 Result<std::unique_ptr<Store>> make_sqlite(const std::string& path, Clock clock);
+struct RedisOptions {
+  Clock clock = wall_clock;  // records end by the server's clock, not by this one
+  Seconds poll{30};          // how often a prefix is told where the server tells nothing
+};
+std::unique_ptr<Store> make_redis(const redis::Url& url, const RedisOptions& options);
 
 // Errors: invalid, limit: as Store::put.
 Result<void> check_write(std::string_view key, const Record& record, Ttl ttl);
