@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "io/address.h"
+#include "redis/url.h"
 
 #include <algorithm>
 #include <array>
@@ -26,17 +27,16 @@ Error expected(std::string_view what, std::string_view text) {
 }
 
 Result<void> store_url(std::string_view text) {
-  constexpr std::string_view forms = "'sqlite:PATH' or 'memory:'";
+  constexpr std::string_view forms = "'sqlite:PATH', 'memory:' or 'redis://host:port/db'";
   if (text == "memory:") return {};
   if (text == "sqlite:") return expected("a path behind 'sqlite:'", text);
   if (text.starts_with("sqlite:")) return {};
-  // The rest of a url that is not ours may hold a password.
-  const std::string_view scheme = text.substr(0, text.find(':'));
-  if (scheme == "redis" || scheme == "rediss") {
-    return Error{Errc::invalid,
-                 fmt::format("Redis comes with a later version, expected {}", forms)};
+  if (redis::Url::has_scheme(text)) {
+    PX_TRY([[maybe_unused]] const redis::Url url, redis::Url::parse(text));
+    return {};
   }
-  return expected(forms, scheme);
+  // The rest of a url that is not ours may hold a password.
+  return expected(forms, text.substr(0, text.find(':')));
 }
 
 Result<void> address(std::string_view text) {
@@ -101,7 +101,10 @@ constexpr std::array all_config_keys{
          .what = "store",
          .check = store_url,
          .meaning = "Where hosts are kept that are added while the proxy runs: `sqlite:PATH`, a "
-                    "file that several processes may share, or `memory:`, forgotten at the end."}),
+                    "file that the processes of one machine may share; "
+                    "`redis://[user:password@]host:port/db` or "
+                    "`redis+unix://[user:password@]/path?db=N`, a Redis server that any number of "
+                    "machines share; or `memory:`, forgotten at the end."}),
 
     key<&C::listen, &C::Listen::http>({.name = "listen.http",
                                        .what = "addresses",

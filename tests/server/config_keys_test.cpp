@@ -104,15 +104,19 @@ TEST_CASE("config keys: a store is known by its scheme, and a password is not sh
   CHECK(fault("store.url", text("sqlite:./proxycore.db")).empty());
   CHECK(fault("store.url", text("sqlite:")) ==
         "a.toml:7: store.url: expected a path behind 'sqlite:', found 'sqlite:'");
-  for (const std::string_view url : {"redis://:secret@127.0.0.1", "rediss://127.0.0.1"}) {
-    CHECK(fault("store.url", text(url)) ==
-          "a.toml:7: store.url: Redis comes with a later version, expected 'sqlite:PATH' or "
-          "'memory:'");
-  }
+  CHECK(fault("store.url", text("redis://me:secret@127.0.0.1:6379/0")).empty());
+  CHECK(fault("store.url", text("redis+unix:///run/redis.sock")).empty());
+  CHECK(fault("store.url", text("redis://:secret@127.0.0.1:x")) ==
+        "a.toml:7: store.url: redis url: port: expected 1 to 65535");
+  CHECK(fault("store.url", text("rediss://:secret@127.0.0.1")) ==
+        "a.toml:7: store.url: redis url: scheme: expected 'redis' (TLS to Redis is not "
+        "available)");
   CHECK(fault("store.url", text("postgres://me:secret@db")) ==
-        "a.toml:7: store.url: expected 'sqlite:PATH' or 'memory:', found 'postgres'");
+        "a.toml:7: store.url: expected 'sqlite:PATH', 'memory:' or 'redis://host:port/db', found "
+        "'postgres'");
   CHECK(fault("store.url", text("./proxycore.db")) ==
-        "a.toml:7: store.url: expected 'sqlite:PATH' or 'memory:', found './proxycore.db'");
+        "a.toml:7: store.url: expected 'sqlite:PATH', 'memory:' or 'redis://host:port/db', found "
+        "'./proxycore.db'");
 }
 
 TEST_CASE("config keys: an array names the line of the value that is wrong") {
