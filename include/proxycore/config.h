@@ -34,8 +34,38 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 struct Config {
   struct Store {
-    std::string url = "memory:";  // store.url: "sqlite:PATH", "memory:"
+    std::string url = "memory:";  // store.url: "sqlite:PATH", "memory:", "redis://..."
   } store = {};
+
+  // lookup: who is asked for the host of a request, in this order: "trie" (the store's hosts in
+  // memory), "replica" (the same of a Redis, kept on disk too), "cache", "redis", "socket". Empty:
+  // "replica" if the store is a Redis, else "trie".
+  std::vector<std::string> lookup = {};
+
+  struct Cache {
+    std::uint32_t entries = 10'000;  // cache.entries: names per worker, 1..10000000
+    Millis ttl{60'000};              // cache.ttl: how long an answer is used unasked
+    Millis negative_ttl{1'000};      // cache.negative_ttl: the same of "no such host"
+  } cache = {};
+
+  struct Redis {
+    Millis timeout{250};  // redis.timeout: what a request waits for one answer
+  } redis = {};
+
+  struct Replica {
+    std::string path = "proxycore-replica.db";  // replica.path: the copy on disk; empty: none
+  } replica = {};
+
+  struct LookupService {
+    std::string listen = {};  // lookup_service.listen: path of the socket to serve; empty: none
+    std::string group = {};   // lookup_service.group: whom the socket belongs to; empty: as it comes
+    std::string connect =
+        "/var/run/proxy_lookup.socket";  // lookup_service.connect: the service that "socket" asks
+    Millis timeout{250};                 // lookup_service.timeout: what a request waits for it
+    Millis cache_ttl{3'600'000};  // lookup_service.cache_ttl: of wildcard hits written to the store
+    std::uint32_t cache_names =
+        1'000;  // lookup_service.cache_names: so written at most, per wildcard; 0: none
+  } lookup_service = {};
 
   struct Listen {
     std::vector<std::string> http = {};   // listen.http: plain HTTP for clients

@@ -133,11 +133,11 @@ std::string spelled(bool value) {
   return value ? "true" : "false";
 }
 
+}  // namespace
+
 bool is_cache_row(const Record& record) {
   return boolean(record, field::is_cache, false);
 }
-
-}  // namespace
 
 Result<Host> host_from(const Record& record) {
   std::string missing;
@@ -210,7 +210,8 @@ Record record_of(const Host& host) {
   return record;
 }
 
-Result<void> for_each_host(Store& store, const std::function<void(Host&& host)>& each,
+Result<void> for_each_host(Store& store,
+                           const std::function<void(std::string_view key, Host&& host)>& each,
                            const std::function<void(std::string_view key, const Error&)>& broken,
                            const Deadline& by) {
   struct Respelled {
@@ -222,7 +223,7 @@ Result<void> for_each_host(Store& store, const std::function<void(Host&& host)>&
     if (is_cache_row(record)) return;
     auto host = host_from(record);
     if (!host) return broken(key, host.error());
-    if (key == keys::host(host->host)) return each(*std::move(host));
+    if (key == keys::host(host->host)) return each(key, *std::move(host));
     const auto name = HostName::canonical_pattern(key.substr(keys::host_prefix.size()));
     if (!name || *name != host->host) {
       return broken(key, field_error(field::host, base::shown(host->host) + " is not its key's"));
@@ -241,7 +242,7 @@ Result<void> for_each_host(Store& store, const std::function<void(Host&& host)>&
                                                     " has a record in another spelling"));
       continue;
     }
-    each(std::move(next.host));
+    each(next.key, std::move(next.host));
   }
   return {};
 }

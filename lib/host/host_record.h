@@ -23,11 +23,15 @@ Result<Host> host_from(const Record& record);
 // The record of a host, all its fields; those of no value are left out.
 Record record_of(const Host& host);
 
-// Calls `each` for every host of the store, once per canonical name. What is no host of its own,
-// because a wildcard hit was written back, is left out. A broken record stops nothing: `broken` is
-// told. So is one under another spelling of a name that has a record ("UPPER.example.com").
-// Neither may call the store. Errors: those of Store::scan.
-Result<void> for_each_host(Store& store, const std::function<void(Host&& host)>& each,
+// Whether it is no host of its own, but a wildcard hit that was written back.
+bool is_cache_row(const Record& record);
+
+// Calls `each` for every host of the store, with its key, once per canonical name. What is no host
+// of its own, because a wildcard hit was written back, is left out. A broken record stops nothing:
+// `broken` is told. So is one under another spelling of a name that has a record
+// ("UPPER.example.com"). Neither may call the store. Errors: those of Store::scan.
+Result<void> for_each_host(Store& store,
+                           const std::function<void(std::string_view key, Host&& host)>& each,
                            const std::function<void(std::string_view key, const Error&)>& broken,
                            const Deadline& by);
 

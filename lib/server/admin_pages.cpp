@@ -1,7 +1,10 @@
 #include "server/admin_pages.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -47,17 +50,24 @@ class Page {
   void histogram(std::string_view name, std::string_view help,
                  const base::Histogram& (*of)(const Counters&)) {
     head(name, "histogram", help);
+    histogram_lines(name, "", of);
+  }
+  // Of a family that may have several; `labels` may be empty.
+  template <class Of>
+  void histogram_lines(std::string_view name, std::string_view labels, Of&& of) {
+    const std::string_view comma = labels.empty() ? "" : ",";
+    const std::string set = labels.empty() ? "" : fmt::format("{{{}}}", labels);
     std::uint64_t below = 0;
     for (std::size_t i = 0; i < base::Histogram::bounds.size(); ++i) {
       below += sum([&](const Counters& c) { return of(c).bucket(i); });
-      format("proxycore_{}_bucket{{le=\"{}\"}} {}\n", name,
+      format("proxycore_{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma,
              static_cast<double>(base::Histogram::bounds[i]) / 1e6, below);
     }
     below += sum([&](const Counters& c) { return of(c).bucket(base::Histogram::bounds.size()); });
-    format("proxycore_{}_bucket{{le=\"+Inf\"}} {}\n", name, below);
-    format("proxycore_{}_sum {:.6f}\n", name,
+    format("proxycore_{}_bucket{{{}{}le=\"+Inf\"}} {}\n", name, labels, comma, below);
+    format("proxycore_{}_sum{} {:.6f}\n", name, set,
            static_cast<double>(sum([&](const Counters& c) { return of(c).sum(); })) / 1e6);
-    format("proxycore_{}_count {}\n", name, below);
+    format("proxycore_{}_count{} {}\n", name, set, below);
   }
   template <class... Args>
   void format(fmt::format_string<Args...> text, Args&&... args) {
@@ -112,7 +122,106 @@ void host_lines(Page& page, const Vitals& vitals) {
         [](const HostCounters& c) -> const base::Counter& { return c.bytes_out; });
 }
 
+// The tiers are the same in every worker.
+void lookup_lines(Page& page, const Vitals& vitals) {
+  if (vitals.workers.empty()) return;
+  const auto& tiers = vitals.workers.front()->lookup.tiers;
+  page.head("lookups_total", "counter", "Host look-ups by tier and result.");
+  for (std::size_t i = 0; i < tiers.size(); ++i) {
+    const auto line = [&](std::string_view result,
+                          const base::Counter& (*of)(const lookup::TierCounters&)) {
+      page.line("lookups_total", fmt::format("tier=\"{}\",result=\"{}\"", tiers[i].name, result),
+                [&](const Counters& c) { return of(c.lookup.tiers[i]).value(); });
+    };
+    using Tier = const lookup::TierCounters&;
+    line("hit", [](Tier c) -> const base::Counter& { return c.hits; });
+    line("miss", [](Tier c) -> const base::Counter& { return c.misses; });
+    line("failure", [](Tier c) -> const base::Counter& { return c.failures; });
+  }
+  page.counter("lookups_last_known_total",
+               "Look-ups answered as before because no tier could tell.",
+               [](const Counters& c) { return c.lookup.last_known.value(); });
+  const bool any_remote =
+      std::any_of(tiers.begin(), tiers.end(), [](const auto& tier) { return tier.remote; });
+  if (!any_remote) return;
+  page.head("lookup_duration_seconds", "histogram", "How long tiers took that ask others.");
+  for (std::size_t i = 0; i < tiers.size(); ++i) {
+    if (!tiers[i].remote) continue;
+    page.histogram_lines(
+        "lookup_duration_seconds", fmt::format("tier=\"{}\"", tiers[i].name),
+        [i](const Counters& c) -> const base::Histogram& { return c.lookup.tiers[i].latency; });
+  }
+}
+
+double seconds(std::int64_t milliseconds) {
+  return static_cast<double>(milliseconds) / 1e3;
+}
+
+double age_seconds(const Vitals& vitals) {
+  return seconds(std::max<std::int64_t>(0, vitals.now - vitals.feed.synced));
+}
+
+void store_lines(Page& page, const Vitals& vitals) {
+  page.single("hosts", "gauge", "Hosts and patterns in the table of hosts.",
+              static_cast<std::int64_t>(vitals.table ? vitals.table->size() : 0));
+  page.single("route_updates_total", "counter", "Times the table of hosts was replaced.",
+              static_cast<std::int64_t>(vitals.feed.updates));
+  page.single("route_update_failures_total", "counter",
+              "Times it could not be: the old one went on.",
+              static_cast<std::int64_t>(vitals.feed.failures));
+  if (vitals.remote) {
+    page.single("store_up", "gauge", "Whether the store can be reached.",
+                vitals.store_health.reachable ? 1 : 0);
+    page.head("store_events", "gauge", "How changes in the store are learned of.");
+    page.format("proxycore_store_events{{by=\"{}\"}} 1\n", vitals.store_health.events);
+    page.head("store_events_lag_seconds", "gauge", "Behind which changes in the store are told.");
+    page.format("proxycore_store_events_lag_seconds {:.3f}\n",
+                seconds(vitals.store_health.lag.count()));
+    if (vitals.whole_table) {
+      page.head("replica_age_seconds", "gauge",
+                "Since the table of hosts was known to be the store's.");
+      page.format("proxycore_replica_age_seconds {:.3f}\n", age_seconds(vitals));
+      page.single("replica_distrusts_store", "gauge",
+                  "1: the store lost its hosts; those known before are served.",
+                  vitals.feed.distrusted ? 1 : 0);
+    }
+  }
+  if (const auto* service = vitals.lookup_service; service != nullptr) {
+    const auto line = [&](std::string_view result, const base::Counter& counter) {
+      page.format("proxycore_lookup_service_requests_total{{result=\"{}\"}} {}\n", result,
+                  counter.value());
+    };
+    page.head("lookup_service_requests_total", "counter", "Questions to the lookup service.");
+    line("hit", service->hits);
+    line("miss", service->misses);
+    line("failure", service->failures);
+    page.single("lookup_service_connections", "gauge", "Clients of the lookup service.",
+                service->connections.value());
+    page.single("lookup_service_refused_total", "counter",
+                "Of these, those that were too many or sent no request.",
+                static_cast<std::int64_t>(service->refused.value()));
+  }
+}
+
 }  // namespace
+
+Readiness readiness(const Vitals& vitals) {
+  if (vitals.stopping) return {false, "draining\n"};
+  if (!vitals.remote || !vitals.whole_table) return {true, "ok\n"};
+  const auto& health = vitals.store_health;
+  const std::string hosts =
+      fmt::format("{} hosts of {}", vitals.table ? vitals.table->size() : 0, vitals.store);
+  const std::string why = health.why.empty() ? "" : ": " + health.why;
+  if (!vitals.feed.known) {
+    return {false, fmt::format("no hosts are known yet, {} cannot be read{}\n", vitals.store, why)};
+  }
+  const bool current = health.reachable && !vitals.feed.distrusted && !vitals.feed.from_copy;
+  std::string text = fmt::format("ok\n{}, {:.1f} s old", hosts, age_seconds(vitals));
+  if (vitals.feed.distrusted) text += ", which has lost hosts: those known before are served";
+  if (current) text += fmt::format(", kept by {}", health.events);
+  if (!health.reachable) text += ", which cannot be reached" + why;
+  return {true, text + "\n"};
+}
 
 std::string metrics_text(const Vitals& vitals) {
   Page page(vitals);
@@ -144,11 +253,7 @@ std::string metrics_text(const Vitals& vitals) {
                [](C c) { return c.bytes_in.value(); });
   page.counter("response_bytes_total", "Response content sent.",
                [](C c) { return c.bytes_out.value(); });
-  page.head("lookups_total", "counter", "Host look-ups by tier and result.");
-  page.line("lookups_total", "tier=\"trie\",result=\"hit\"",
-            [](C c) { return c.lookup_hits.value(); });
-  page.line("lookups_total", "tier=\"trie\",result=\"miss\"",
-            [](C c) { return c.lookup_misses.value(); });
+  lookup_lines(page, vitals);
   page.counter("retries_total", "Requests sent to a target a second time.",
                [](C c) { return c.retries.value(); });
   page.head("failures_total", "counter", "Requests answered by the proxy itself, by reason.");
@@ -179,13 +284,7 @@ std::string metrics_text(const Vitals& vitals) {
   page.counter("origin_reuses_total", "Requests sent on a kept connection.",
                [](C c) { return c.pool.reuses.value(); });
   host_lines(page, vitals);
-  page.single("hosts", "gauge", "Hosts and patterns that are served.",
-              static_cast<std::int64_t>(vitals.hosts));
-  page.single("route_updates_total", "counter", "Times the table of hosts was replaced.",
-              static_cast<std::int64_t>(vitals.route_updates));
-  page.single("route_update_failures_total", "counter",
-              "Times it could not be: the old one went on.",
-              static_cast<std::int64_t>(vitals.route_failures));
+  store_lines(page, vitals);
   page.single("access_log_batches_dropped_total", "counter",
               "Batches of access-log lines lost because the log could not be written.",
               static_cast<std::int64_t>(vitals.log_batches_dropped));
@@ -203,17 +302,37 @@ void AdminPages::handle(Request request, Responder responder) {
   } else if (path == "/livez") {
     response.body = "ok\n";
   } else if (path == "/readyz") {
-    const Vitals vitals = vitals_();
-    response.status = vitals.ready ? 200 : 503;
-    response.body = vitals.ready ? "ok\n" : vitals.not_ready_because + "\n";
+    Readiness now = readiness(vitals_());
+    response.status = now.ready ? 200 : 503;
+    response.body = std::move(now.text);
   } else if (path == "/metrics") {
     response.fields[0].second = "text/plain; version=0.0.4; charset=utf-8";
     response.body = metrics_text(vitals_());
+  } else if (path == "/explain") {
+    return explain(request, std::move(responder));
   } else {
     response.status = 404;
-    response.body = "expected /metrics, /livez or /readyz\n";
+    response.body = "expected /metrics, /livez, /readyz or /explain?host=NAME\n";
   }
   responder.respond(std::move(response));
+}
+
+void AdminPages::explain(const Request& request, Responder responder) {
+  const std::string asked = asked_host(request.query());
+  std::string scratch;
+  const std::string_view name = HostName::normalize(asked, scratch);
+  if (name.empty()) {
+    Response response;
+    response.status = 400;
+    response.fields = {{"Content-Type", "text/plain; charset=utf-8"}};
+    response.body = "expected /explain?host=NAME, NAME a host name\n";
+    return responder.respond(std::move(response));
+  }
+  std::erase_if(explanations_, [](const auto& one) { return one->done(); });
+  auto explanation = std::make_unique<Explanation>(std::string(name), lookup_()->tiers(),
+                                                   vitals_().table, std::move(responder));
+  Explanation& begun = *explanations_.emplace_back(std::move(explanation));
+  begun.begin();
 }
 
 }  // namespace proxycore::server

@@ -39,6 +39,13 @@ Result<void> store_url(std::string_view text) {
   return expected(forms, text.substr(0, text.find(':')));
 }
 
+Result<void> tier(std::string_view text) {
+  for (const std::string_view known : {"trie", "replica", "cache", "redis", "socket"}) {
+    if (text == known) return {};
+  }
+  return expected("'trie', 'replica', 'cache', 'redis' or 'socket'", text);
+}
+
 Result<void> address(std::string_view text) {
   PX_TRY([[maybe_unused]] const ListenAddress address, ListenAddress::parse(text));
   return {};
@@ -83,6 +90,18 @@ constexpr Key<Config> key(Rule rule) {
           Type::type, Type::range};
 }
 
+// A key outside of tables.
+template <auto Field>
+constexpr Key<Config> top(Rule rule) {
+  using Type = Value<decltype(field_type(Field))>;
+  return {rule,
+          [](const Rule& by, const Given& given, Config& to) {
+            return Type::read(by, given, to.*Field);
+          },
+          [](const Rule& by, const Config& from) { return Type::shown(by, from.*Field); },
+          Type::type, Type::range};
+}
+
 template <auto Field>
 constexpr Key<Host> field(Rule rule) {
   using Type = Value<decltype(field_type(Field))>;
@@ -96,6 +115,17 @@ constexpr Key<Host> field(Rule rule) {
 using C = Config;
 
 constexpr std::array all_config_keys{
+    top<&C::lookup>(
+        {.name = "lookup",
+         .what = "tiers",
+         .check = tier,
+         .standard = "`[\"replica\"]` with Redis, else `[\"trie\"]`",
+         .meaning =
+             "Who is asked for the host of a request, in this order. `trie`: all hosts of the "
+             "store, in memory. `replica`: the same of a Redis, with a copy on disk. `cache`: "
+             "answers of those behind it. `redis`: the store, for each name. `socket`: the "
+             "lookup service."}),
+
     key<&C::store, &C::Store::url>(
         {.name = "store.url",
          .what = "store",
@@ -105,6 +135,61 @@ constexpr std::array all_config_keys{
                     "`redis://[user:password@]host:port/db` or "
                     "`redis+unix://[user:password@]/path?db=N`, a Redis server that any number of "
                     "machines share; or `memory:`, forgotten at the end."}),
+
+    key<&C::cache, &C::Cache::entries>(
+        {.name = "cache.entries",
+         .least = 1,
+         .most = 10'000'000,
+         .meaning = "Names kept, per worker; those used longest ago go first."}),
+    key<&C::cache, &C::Cache::ttl>(
+        {.name = "cache.ttl",
+         .least = 1,
+         .most = day,
+         .meaning =
+             "How long an answer is used before it is asked for again. Changes that the store "
+             "tells take effect at once."}),
+    key<&C::cache, &C::Cache::negative_ttl>(
+        {.name = "cache.negative_ttl",
+         .least = 1,
+         .most = day,
+         .meaning = "The same of the answer that there is no such host."}),
+    key<&C::redis, &C::Redis::timeout>(
+        {.name = "redis.timeout",
+         .least = 1,
+         .most = 60'000,
+         .meaning = "How long a request waits for an answer of Redis (tier `redis`)."}),
+    key<&C::replica, &C::Replica::path>(
+        {.name = "replica.path",
+         .what = "file",
+         .meaning = "Where the hosts of Redis are kept for a start without it. Empty: nowhere."}),
+    key<&C::lookup_service, &C::LookupService::listen>(
+        {.name = "lookup_service.listen",
+         .what = "path",
+         .meaning = "The Unix socket to answer look-ups on. Empty: none. Its mode is "
+                    "`listen.unix_mode`."}),
+    key<&C::lookup_service, &C::LookupService::group>(
+        {.name = "lookup_service.group",
+         .what = "group",
+         .meaning = "The group that may use it. Empty: the process's own."}),
+    key<&C::lookup_service, &C::LookupService::connect>(
+        {.name = "lookup_service.connect",
+         .what = "path",
+         .check = not_empty,
+         .meaning = "The lookup service that the tier `socket` asks."}),
+    key<&C::lookup_service, &C::LookupService::timeout>(
+        {.name = "lookup_service.timeout",
+         .least = 1,
+         .most = 60'000,
+         .meaning = "How long a request waits for its answer."}),
+    key<&C::lookup_service, &C::LookupService::cache_ttl>(
+        {.name = "lookup_service.cache_ttl",
+         .least = 1'000,
+         .most = 30 * day,
+         .meaning = "How long a name that a wildcard answered stays in the store as a host."}),
+    key<&C::lookup_service, &C::LookupService::cache_names>(
+        {.name = "lookup_service.cache_names",
+         .most = 1'000'000,
+         .meaning = "How many names of one wildcard are written to the store at most. 0: none."}),
 
     key<&C::listen, &C::Listen::http>({.name = "listen.http",
                                        .what = "addresses",
@@ -335,7 +420,14 @@ constexpr std::array all_host_keys{
 };
 
 constexpr Table all_tables[] = {
+    {"", "These stand at the top of the file, before the first table."},
     {"store", "The database of hosts, beside those declared in the file."},
+    {"cache", "The tier `cache`."},
+    {"redis", "The tier `redis`."},
+    {"replica", "The tier `replica`."},
+    {"lookup_service",
+     "Answers look-ups of other programs, one JSON object each, and is what the tier `socket` "
+     "asks."},
     {"listen",
      "An address is `127.0.0.1:8080`, `[::1]:8080`, `*:80` (every address of both families) or "
      "`unix:/run/proxy.sock`. With port 0 the system chooses one."},

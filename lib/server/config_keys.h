@@ -10,6 +10,7 @@
 #include <proxycore/host.h>
 #include <proxycore/result.h>
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,7 +29,7 @@ struct Key {
 };
 
 struct Table {
-  std::string_view name;   // "listen"
+  std::string_view name;   // "listen"; empty: the keys outside of tables
   std::string_view about;  // Markdown
 };
 
@@ -38,6 +39,11 @@ std::span<const Key<Host>> host_keys() noexcept;
 // All but [[host]].
 std::span<const Table> tables() noexcept;
 
+// "listen" of "listen.http"; empty outside of tables.
+constexpr std::string_view table_part(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  return dot == std::string_view::npos ? std::string_view{} : name.substr(0, dot);
+}
 constexpr std::string_view last_part(std::string_view name) {
   return name.substr(name.rfind('.') + 1);
 }

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "server/config_keys.h"
+#include "server/tiers.h"
 #include <proxycore/config.h>
 
 #include <algorithm>
@@ -65,11 +66,14 @@ class Reader {
     for (const auto& [name, node, place] : in_file_order(root)) {
       if (name == "host") {
         PX_CHECK(read_hosts(*node, place));
+      } else if (const auto* key = key_named(name)) {
+        PX_CHECK(read_key(*key, *node, place));
       } else {
         PX_CHECK(read_table(name, *node, place));
       }
     }
     PX_CHECK(check_listeners());
+    PX_CHECK(check_lookup());
     return std::move(config_);
   }
 
@@ -113,7 +117,9 @@ class Reader {
     if (std::none_of(tables.begin(), tables.end(),
                      [&](const auto& one) { return one.name == table; })) {
       std::vector<std::string_view> names;
-      for (const auto& one : tables) names.push_back(one.name);
+      for (const auto& one : tables) {
+        if (!one.name.empty()) names.push_back(one.name);
+      }
       names.push_back("host");
       return unknown_at(place, table, node.is_table() ? names : known, names);
     }
@@ -123,19 +129,29 @@ class Reader {
     }
     for (const auto& entry : in_file_order(*node.as_table())) {
       const std::string name = fmt::format("{}.{}", table, entry.name);
-      const auto keys = server::config_keys();
-      const auto key = std::find_if(keys.begin(), keys.end(),
-                                    [&](const auto& one) { return one.rule.name == name; });
-      if (key == keys.end()) {
+      const auto* key = key_named(name);
+      if (key == nullptr) {
         std::vector<std::string_view> siblings;
         for (const std::string_view one : known) {
           if (one.starts_with(fmt::format("{}.", table))) siblings.push_back(last_part(one));
         }
         return unknown_at(entry.place, name, known, siblings);
       }
-      PX_CHECK(key->read(key->rule, given(*entry.node), config_));
-      lines_[key->rule.name] = entry.place.line;
+      PX_CHECK(read_key(*key, *entry.node, entry.place));
     }
+    return {};
+  }
+
+  static const server::Key<Config>* key_named(std::string_view name) {
+    for (const auto& key : server::config_keys()) {
+      if (key.rule.name == name) return &key;
+    }
+    return nullptr;
+  }
+  Result<void> read_key(const server::Key<Config>& key, const toml::node& node,
+                        const Place& place) {
+    PX_CHECK(key.read(key.rule, given(node), config_));
+    lines_[key.rule.name] = place.line;
     return {};
   }
 
@@ -209,6 +225,14 @@ class Reader {
     std::vector<std::string_view> fields(known.size());
     std::transform(known.begin(), known.end(), fields.begin(), last_part);
     return unknown_at(place, full, known, fields);
+  }
+
+  Result<void> check_lookup() const {
+    const auto tiers = server::lookup_tiers(config_, config_.store.url);
+    if (tiers) return {};
+    const auto line = lines_.find("lookup");
+    return error_at({file_, line != lines_.end() ? line->second : 1}, "lookup",
+                    tiers.error().detail);
   }
 
   // The kernel would let us listen twice on one address and share the connections out between them.

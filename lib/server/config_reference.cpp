@@ -62,12 +62,12 @@ std::string config_reference() {
   std::string out(introduction);
   const Config defaults;
   for (const server::Table& table : server::tables()) {
-    out += fmt::format("\n## [{}]\n\n{}\n{}", table.name, table.about, heading);
+    const std::string title =
+        table.name.empty() ? "Outside of tables" : fmt::format("[{}]", table.name);
+    out += fmt::format("\n## {}\n\n{}\n{}", title, table.about, heading);
     for (const auto& key : server::config_keys()) {
       const std::string_view name = key.rule.name;
-      if (name.substr(0, name.find('.')) == table.name) {
-        describe(out, key, name, defaults);
-      }
+      if (server::table_part(name) == table.name) describe(out, key, name, defaults);
     }
   }
   out.append(about_hosts).append(heading);

@@ -4,7 +4,8 @@
 #include "host/host_record.h"
 #include "host/keys.h"
 
-#include <unordered_set>
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace proxycore::server {
@@ -12,6 +13,22 @@ namespace proxycore::server {
 namespace {
 // A store full of broken records must not fill the disk with their descriptions.
 constexpr std::size_t most_told = 20;
+
+void skipped(const std::string& place, std::string_view key, const Error& why) {
+  base::log::warning("host.skipped",
+                     {{"store", place}, {"key", std::string(key)}, {"why", why.detail}});
+}
+std::string_view name_in(std::string_view key) {
+  return key.substr(host::keys::host_prefix.size());
+}
+
+// The canonical name, if the key has another spelling of one.
+std::optional<std::string> respelled_name(std::string_view key) {
+  auto canonical = HostName::canonical_pattern(name_in(key));
+  if (!canonical || *canonical == name_in(key)) return std::nullopt;
+  return *std::move(canonical);
+}
+
 }  // namespace
 
 Result<void> RouteSource::declare(std::vector<Config::DeclaredHost> hosts) {
@@ -23,42 +40,94 @@ Result<void> RouteSource::declare(std::vector<Config::DeclaredHost> hosts) {
   return {};
 }
 
-std::string RouteSource::prefix() const {
-  return std::string(host::keys::host_prefix);
+RouteSource::Table RouteSource::build_declared() {
+  host::RouteTable::Builder builder(ids_);
+  for (const auto& declared : declared_)
+    (void)builder.add(declared.host, declared.origin);  // tried
+  return builder.finish(false);
 }
 
-Result<std::shared_ptr<const host::RouteTable>> RouteSource::build(const Deadline& by,
-                                                                   Clash clash) {
+Result<RouteSource::Table> RouteSource::build(Store& store, bool complete, const Deadline& by,
+                                              Clash clash) {
   host::RouteTable::Builder builder(ids_);
   for (const auto& declared : declared_) PX_CHECK(builder.add(declared.host, declared.origin));
 
-  const std::string place = store_.describe();
+  const std::string place = store.describe();
   Result<void> refused;
   std::size_t broken = 0;
+  std::set<std::string, std::less<>> respelled;
   const auto tell = [&](std::string_view key, const Error& why) {
+    if (auto name = respelled_name(key)) respelled.insert(*std::move(name));
     if (++broken > most_told) return;
-    base::log::warning("host.skipped",
-                       {{"store", place}, {"key", std::string(key)}, {"why", why.detail}});
+    skipped(place, key, why);
   };
-  PX_CHECK(host::for_each_host(
-      store_,
-      [&](Host&& host) {
-        if (!refused) return;
-        auto added = builder.add(host, place);
-        if (added) return;
-        if (added.error().code == Errc::conflict && clash == Clash::refuse) {
-          refused = std::move(added);
-        } else {
-          tell(host.host, added.error());
-        }
-      },
-      tell, by));
+  const auto add = [&](std::string_view key, Host&& host) {
+    if (name_in(key) != host.host) respelled.insert(host.host);
+    if (!refused) return;
+    auto added = builder.add(host, place);
+    if (added) return;
+    if (added.error().code == Errc::conflict && clash == Clash::refuse) {
+      refused = std::move(added);
+    } else {
+      tell(key, added.error());
+    }
+  };
+  PX_CHECK(host::for_each_host(store, add, tell, by));
   if (!refused) return std::move(refused).error();
   if (broken > most_told) {
     base::log::warning("host.skipped",
                        {{"store", place}, {"more", std::to_string(broken - most_told)}});
   }
-  return builder.finish();
+  respelled_ = std::move(respelled);
+  return builder.finish(complete);
+}
+
+Result<RouteSource::Table> RouteSource::update(Table before, Store& store,
+                                               std::span<const std::string> keys,
+                                               const Deadline& by) {
+  const bool complete = before->complete();
+  host::RouteTable::Change change(ids_, std::move(before));
+  const std::string place = store.describe();
+  for (const std::string& key : keys) {
+    const std::string_view name = name_in(key);
+    if (respelled_name(key) || respelled_.contains(name)) return Table{};
+    const bool clashes = std::any_of(declared_.begin(), declared_.end(), [&](const auto& declared) {
+      return declared.host.host == name;
+    });
+    auto record = store.get(key, by);
+    if (!record && record.error().code != Errc::not_found) {
+      return std::move(record).error().within(key);
+    }
+    if (clashes) {
+      if (record)
+        skipped(place, key, {Errc::conflict, "the configuration has a host of that name"});
+      continue;
+    }
+    if (!record || host::is_cache_row(*record)) {
+      change.remove(name);
+      continue;
+    }
+    auto host = host::host_from(*record);
+    if (host && host->host != name) host = Error{Errc::invalid, "field 'host' is not its key's"};
+    Result<void> put = host ? change.put(*host) : Result<void>(std::move(host).error());
+    if (put) continue;
+    // A broken record serves nothing, as when the table is built whole.
+    skipped(place, key, put.error());
+    change.remove(name);
+  }
+  return change.finish(complete);
+}
+
+RouteSource::Table RouteSource::redeclare(Table before) {
+  const bool complete = before->complete();
+  host::RouteTable::Change change(ids_, std::move(before));
+  for (const auto& gone : before_) change.remove(gone.host.host);
+  for (const auto& declared : declared_) (void)change.put(declared.host);  // tried
+  return change.finish(complete);
+}
+
+RouteSource::Table RouteSource::with_complete(Table before, bool complete) {
+  return host::RouteTable::Change(ids_, std::move(before)).finish(complete);
 }
 
 }  // namespace proxycore::server

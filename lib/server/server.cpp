@@ -3,16 +3,28 @@
 #include "base/snapshot.h"
 #include "host/route_table.h"
 #include "io/listener.h"
+#include "lookup/cache_tier.h"
+#include "lookup/redis_tier.h"
+#include "lookup/socket_server.h"
+#include "lookup/socket_tier.h"
+#include "lookup/trie_tier.h"
 #include "proxy/worker.h"
+#include "redis/url.h"
 #include "server/admin_pages.h"
+#include "server/lookup_service.h"
+#include "server/route_feed.h"
 #include "server/route_source.h"
+#include "server/tiers.h"
+#include "server/wildcard_cache.h"
 #include <proxycore/server.h>
 
 #include <algorithm>
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <mutex>
+#include <span>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -23,12 +35,6 @@ namespace proxycore {
 
 namespace {
 
-constexpr Millis store_limit{30'000};
-// After a change in the store, the time for others to join it: a table is built whole.
-constexpr Millis settle_time{20};
-constexpr Millis retry_pause{1'000};
-constexpr Millis sweep_pause{2'000};  // until the workers have passed on to a new table
-constexpr auto never = Deadline::Clock::time_point::max();
 // Descriptors for everything that is neither a client's nor a target's connection.
 constexpr rlim_t reserved_descriptors = 128;
 
@@ -117,11 +123,12 @@ Result<void> bind_all(const std::vector<std::string>& texts, proxy::Service serv
 // Built bottom-up, torn down in reverse.
 class Server::Parts {
  public:
-  Parts(Config configured, Store& store)
+  Parts(Config configured, Store& store_given)
       : given(configured),
         config(with_defaults(std::move(configured))),
-        pages([this] { return vitals(); }),
-        routes(store, config.metrics.hosts),
+        store(store_given),
+        pages([this] { return vitals(); }, [this] { return &workers_.front()->lookup(); }),
+        routes(config.metrics.hosts),
         shared{config,
                {},
                {},
@@ -142,6 +149,7 @@ class Server::Parts {
 
   const Config given;  // as it was configured, to compare a reload with
   Config config;       // with what depends on the machine filled in
+  Store& store;
   server::AdminPages pages;
   server::RouteSource routes;
   std::unique_ptr<base::LineWriter> access_writer;
@@ -149,31 +157,33 @@ class Server::Parts {
   Bound http;
   Bound admin;
   base::Snapshot<host::RouteTable> table;
-  std::unique_ptr<Watch> watch;
+  std::unique_ptr<Store> replica;  // the copy of a store on other machines
+  std::unique_ptr<server::WildcardCache> wildcard_cache;
+  std::unique_ptr<server::LookupService> lookup_service;
+  std::unique_ptr<server::RouteFeed> feed;
 
  private:
+  Result<void> prepare_lookup();
+  Result<proxy::MakeTier> tier(const std::string& name);
   void make_worker(std::size_t index, uv_loop_s* host);
   void begin_control();
   void end_control();
-  void control();
-  bool publish();
+  void hosts_changed(std::span<const std::string> names);
+  void await_drain();
+
+  int lookup_fd_ = -1;  // the lookup service's, until it is started
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
-  bool changed_ = false;  // the store's hosts
-  bool ending_ = false;   // the control thread shall end
+  bool ending_ = false;  // the thread that awaits the end of a drain shall end
   bool draining_ = false;
   bool stopped_ = false;
   bool running_ = false;
   std::size_t undrained_ = 0;
-  Deadline::Clock::time_point drain_by_ = never;
-  Deadline::Clock::time_point sweep_at_ = never;  // tables of before
-  std::uint64_t updates_ = 0;
-  std::uint64_t failures_ = 0;
+  Deadline::Clock::time_point drain_by_ = Deadline::Clock::time_point::max();
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
 
-  std::mutex publishing_;  // one rebuild at a time
-  std::thread control_;
+  std::thread draining_thread_;
 };
 
 Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_all) {
@@ -185,27 +195,18 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
                     http));
   // One worker answers operators: it sums over all of them anyway.
   PX_CHECK(bind_all(config.listen.admin, proxy::Service::admin, 1, config.listen, admin));
+  if (const auto& service = config.lookup_service; !service.listen.empty()) {
+    PX_TRY(lookup_fd_, lookup::SocketServer::listen(service.listen, service.group));
+  }
   if (bound_all) PX_CHECK(bound_all());
+  PX_CHECK(prepare_lookup());
 
   if (config.log.access != "off") {
     PX_TRY(access_writer, base::LineWriter::open(config.log.access));
     shared.access_writer = access_writer.get();
   }
   PX_CHECK(routes.declare(std::move(config.hosts)));
-  // Before the first look, so that no change falls in between.
-  auto watching = routes.store().watch(routes.prefix(), [this](std::string_view) {
-    const std::lock_guard lock(mutex_);
-    changed_ = true;
-    wake_.notify_one();
-  });
-  if (watching) {
-    watch = *std::move(watching);
-  } else {
-    log::error("store.watch",
-               {{"store", routes.store().describe()}, {"why", watching.error().message()}});
-  }
-  PX_TRY(auto first, routes.build(Deadline::in(store_limit), server::RouteSource::Clash::refuse));
-  table.publish(std::move(first));
+  PX_CHECK(feed->prepare());
   // A peer that is gone must not end the process: writes tell it by EPIPE.
   struct sigaction action {};
   if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
@@ -230,71 +231,111 @@ void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
   workers_.push_back(std::move(worker));
 }
 
+// What the workers ask for the host of a request, and where their table of hosts comes from.
+Result<void> Server::Parts::prepare_lookup() {
+  PX_TRY(auto tiers, server::lookup_tiers(config, store.describe()));
+  // The hosts of the file are in the table of the store's; where there is none, they come first.
+  if (!server::has_table(tiers)) tiers.insert(tiers.begin(), "file");
+  for (const std::string& name : tiers) {
+    PX_TRY(auto make, tier(name));
+    shared.tiers.push_back(std::move(make));
+  }
+  server::RouteFeed::Options options;
+  options.whole = server::has_table(tiers);
+  options.remote = redis::Url::has_scheme(store.describe());
+  if (options.whole && options.remote && !config.replica.path.empty()) {
+    auto opened = open_sqlite(config.replica.path);
+    if (!opened) return std::move(opened).error().within("replica.path");
+    replica = *std::move(opened);
+    options.copy = replica.get();
+  }
+  feed = std::make_unique<server::RouteFeed>(routes, store, table, options);
+  return {};
+}
+
+Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
+  using lookup::Tier;
+  using Routes = base::View<host::RouteTable>;
+  if (name == "cache") {
+    const lookup::CacheTier::Limits limits{config.cache.entries, config.cache.ttl,
+                                           config.cache.negative_ttl};
+    return proxy::MakeTier([limits](io::Loop& loop, const Routes&) {
+      return std::unique_ptr<Tier>(new lookup::CacheTier(loop, limits));
+    });
+  }
+  io::Conversation::Limits limits;
+  if (name == "redis") {
+    PX_TRY(const auto url, redis::Url::parse(config.store.url));
+    limits.timeout = config.redis.timeout;
+    return proxy::MakeTier([this, url, limits](io::Loop& loop, const Routes&) {
+      return std::unique_ptr<Tier>(
+          new lookup::RedisTier(loop, url, limits, routes.ids(), shared.resolver));
+    });
+  }
+  if (name == "socket") {
+    limits.timeout = config.lookup_service.timeout;
+    return proxy::MakeTier([this, limits](io::Loop& loop, const Routes&) {
+      return std::unique_ptr<Tier>(
+          new lookup::SocketTier(loop, config.lookup_service.connect, limits, routes.ids()));
+    });
+  }
+  return proxy::MakeTier([name](io::Loop&, const Routes& hosts) {
+    return std::unique_ptr<Tier>(new lookup::TrieTier(name, hosts));
+  });
+}
+
 void Server::Parts::begin_control() {
-  control_ = std::thread([this] { control(); });
+  feed->start([this](std::span<const std::string> names) { hosts_changed(names); });
+  if (lookup_fd_ >= 0) {
+    const auto& service = config.lookup_service;
+    const bool remote = redis::Url::has_scheme(store.describe());
+    // Only those ask the store for single names who share it with us.
+    if (remote && service.cache_names > 0) {
+      wildcard_cache = std::make_unique<server::WildcardCache>(
+          store, std::chrono::duration_cast<Seconds>(service.cache_ttl), service.cache_names);
+    }
+    lookup_service = std::make_unique<server::LookupService>(std::exchange(lookup_fd_, -1), table,
+                                                             remote ? replica.get() : &store,
+                                                             wildcard_cache.get());
+  }
+  draining_thread_ = std::thread([this] { await_drain(); });
 }
 
 void Server::Parts::end_control() {
-  watch.reset();
+  lookup_service.reset();
+  if (feed) feed->stop();
+  std::unique_ptr<server::WildcardCache> cache;  // ends without the lock
   {
     const std::lock_guard lock(mutex_);
+    cache = std::move(wildcard_cache);
     ending_ = true;
     wake_.notify_one();
   }
-  if (control_.joinable()) control_.join();
+  if (draining_thread_.joinable()) draining_thread_.join();
+  if (lookup_fd_ >= 0) ::close(std::exchange(lookup_fd_, -1));
 }
 
-// The control thread: rebuilds the table when the store changed, destroys those of before, ends a
-// drain that takes too long.
-void Server::Parts::control() {
-  Deadline::Clock::time_point again = never;  // an update that failed
+void Server::Parts::hosts_changed(std::span<const std::string> names) {
+  const std::lock_guard lock(mutex_);
+  for (auto& worker : workers_) worker->forget({names.begin(), names.end()});
+  if (wildcard_cache) wildcard_cache->changed(names);
+}
+
+// Ends a drain that takes too long.
+void Server::Parts::await_drain() {
   std::unique_lock lock(mutex_);
   while (!ending_) {
-    const auto now = Deadline::Clock::now();
-    if (changed_ || now >= again) {
-      wake_.wait_for(lock, settle_time, [this] { return ending_; });
-      if (ending_) return;
-      changed_ = false;
-      lock.unlock();
-      const bool published = publish();
-      lock.lock();
-      // The store may be back soon.
-      again = published ? never : Deadline::Clock::now() + retry_pause;
-    } else if (now >= drain_by_) {
-      drain_by_ = never;
-      lock.unlock();
-      log::warning("drain.deadline", {{"action", "open connections are closed"}});
-      stop();
-      lock.lock();
-    } else if (now >= sweep_at_) {
-      lock.unlock();
-      const bool used = table.sweep();
-      lock.lock();
-      sweep_at_ = used ? Deadline::Clock::now() + sweep_pause : never;
-    } else if (const auto next = std::min({again, drain_by_, sweep_at_}); next != never) {
-      wake_.wait_until(lock, next);
-    } else {
+    if (drain_by_ == Deadline::Clock::time_point::max()) {
       wake_.wait(lock);
+      continue;
     }
+    if (wake_.wait_until(lock, drain_by_) != std::cv_status::timeout || ending_) continue;
+    drain_by_ = Deadline::Clock::time_point::max();
+    lock.unlock();
+    log::warning("drain.deadline", {{"action", "open connections are closed"}});
+    stop();
+    lock.lock();
   }
-}
-
-// false: the store could not be read.
-bool Server::Parts::publish() {
-  const std::lock_guard one(publishing_);
-  table.sweep();
-  auto next = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::skip);
-  if (!next) {
-    log::error("routes.update", {{"store", routes.store().describe()},
-                                 {"why", next.error().message()},
-                                 {"action", "the hosts known before go on"}});
-  } else {
-    table.publish(*next);
-  }
-  const std::lock_guard lock(mutex_);
-  ++(next ? updates_ : failures_);
-  if (next && sweep_at_ == never) sweep_at_ = Deadline::Clock::now() + sweep_pause;
-  return next.has_value();
 }
 
 Result<void> Server::Parts::mount(std::string_view pattern, Handler& handler) {
@@ -361,22 +402,10 @@ void Server::Parts::stop() {
 }
 
 Result<void> Server::Parts::reload(Config next) {
-  const std::lock_guard one(publishing_);
-  PX_CHECK(routes.declare(std::move(next.hosts)));
-  auto built = routes.build(Deadline::in(store_limit), server::RouteSource::Clash::refuse);
-  Result<void> reopened;
-  if (built && access_writer) reopened = access_writer->reopen();
-  if (!built || !reopened) {
-    routes.take_back();
-    return std::move(built ? reopened.error() : built.error());
-  }
-  table.publish(*std::move(built));
-  {
-    const std::lock_guard lock(mutex_);
-    ++updates_;
-    if (sweep_at_ == never) sweep_at_ = Deadline::Clock::now() + sweep_pause;
-    wake_.notify_one();
-  }
+  PX_CHECK(feed->reload(std::move(next.hosts), [this]() -> Result<void> {
+    return access_writer ? access_writer->reopen() : Result<void>{};
+  }));
+  hosts_changed({});
   for (const std::string& key : changed_keys(given, next)) {
     log::warning("reload.ignored", {{"key", key}, {"why", "needs a restart"}});
   }
@@ -388,12 +417,18 @@ server::Vitals Server::Parts::vitals() {
   const std::lock_guard lock(mutex_);
   for (const auto& worker : workers_) vitals.workers.push_back(&std::as_const(*worker).counters());
   vitals.host_names = routes.counted_hosts();
-  if (const auto current = table.current()) vitals.hosts = current->size();
+  vitals.table = table.current();
   vitals.log_batches_dropped = access_writer ? access_writer->dropped() : 0;
-  vitals.route_updates = updates_;
-  vitals.route_failures = failures_;
-  vitals.ready = !draining_ && !stopped_;
-  vitals.not_ready_because = "draining";
+  vitals.feed = feed->state();
+  vitals.store = store.describe();
+  vitals.store_health = store.health();
+  vitals.remote = redis::Url::has_scheme(vitals.store);
+  vitals.whole_table = feed->whole();
+  vitals.lookup_service = lookup_service ? &lookup_service->counters() : nullptr;
+  vitals.now =
+      std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  vitals.stopping = draining_ || stopped_;
   return vitals;
 }
 

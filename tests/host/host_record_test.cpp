@@ -333,7 +333,7 @@ TEST_CASE("host record: all hosts of a store, each name once, whatever else is t
   std::vector<std::string> hosts;
   std::vector<std::string> broken;
   REQUIRE(host::for_each_host(
-      *store, [&](Host&& host) { hosts.push_back(host.host); },
+      *store, [&](std::string_view, Host&& host) { hosts.push_back(host.host); },
       [&](std::string_view key, const Error& why) {
         broken.push_back(std::string(key) + ": " + why.detail);
       },

@@ -64,12 +64,25 @@ struct Metrics {
 // Two workers' counters, and hosts of these names.
 struct Two {
   explicit Two(std::vector<std::string> hosts = {"other", "a.test"})
-      : one(std::make_unique<proxy::Counters>(hosts.size() - 1)),
-        two(std::make_unique<proxy::Counters>(hosts.size() - 1)) {
+      : one(std::make_unique<proxy::Counters>(hosts.size() - 1, 2)),
+        two(std::make_unique<proxy::Counters>(hosts.size() - 1, 2)) {
     vitals.workers = {one.get(), two.get()};
     vitals.host_names = std::move(hosts);
-    vitals.ready = true;
+    for (proxy::Counters* counters : {one.get(), two.get()}) {
+      counters->lookup.tiers[0].name = "replica";
+      counters->lookup.tiers[1].name = "socket";
+      counters->lookup.tiers[1].remote = true;
+    }
+    vitals.store = "redis://10.0.0.1:6379/0";
+    vitals.remote = true;
+    vitals.whole_table = true;
+    vitals.store_health.events = "tracking";
+    vitals.feed.known = true;
+    vitals.now = 100'000;
+    vitals.feed.synced = 98'500;
+    vitals.lookup_service = &service;
   }
+  lookup::ServiceCounters service;
   std::unique_ptr<proxy::Counters> one;
   std::unique_ptr<proxy::Counters> two;
   Vitals vitals;
@@ -148,10 +161,11 @@ TEST_CASE("metrics: the workers' numbers are summed") {
   two.one->per_host[1].responses[1].add(2);
   two.two->per_host[1].responses[1].add();
   two.two->per_host[0].bytes_out.add(7);
-  two.one->lookup_misses.add(9);
+  two.one->lookup.tiers[0].misses.add(9);
+  two.two->lookup.tiers[1].latency.observe(700);
   two.one->pool.reuses.add(11);
-  two.vitals.hosts = 12;
-  two.vitals.route_updates = 13;
+  two.vitals.feed.updates = 13;
+  two.service.hits.add(3);
   const Metrics metrics(metrics_text(two.vitals));
   CHECK(metrics["requests_total"] == "7");
   CHECK(metrics["connections"] == "4");
@@ -160,9 +174,14 @@ TEST_CASE("metrics: the workers' numbers are summed") {
   CHECK(metrics["host_responses_total{host=\"a.test\",status=\"2xx\"}"] == "3");
   CHECK(metrics["host_responses_total{host=\"a.test\",status=\"4xx\"}"] == "-");
   CHECK(metrics["host_response_bytes_total{host=\"other\"}"] == "7");
-  CHECK(metrics["lookups_total{tier=\"trie\",result=\"miss\"}"] == "9");
+  CHECK(metrics["lookups_total{tier=\"replica\",result=\"miss\"}"] == "9");
+  CHECK(metrics["lookup_duration_seconds_bucket{tier=\"socket\",le=\"0.0005\"}"] == "0");
+  CHECK(metrics["lookup_duration_seconds_count{tier=\"socket\"}"] == "1");
+  CHECK(metrics["lookup_service_requests_total{result=\"hit\"}"] == "3");
+  CHECK(metrics["store_events{by=\"tracking\"}"] == "1");
+  CHECK(metrics["replica_age_seconds"] == "1.500");
   CHECK(metrics["origin_reuses_total"] == "11");
-  CHECK(metrics["hosts"] == "12");
+  CHECK(metrics["hosts"] == "0");
   CHECK(metrics["route_updates_total"] == "13");
 }
 
@@ -203,7 +222,7 @@ TEST_CASE("metrics: a server that does not run yet has zeros") {
 
 TEST_CASE("admin pages: health, readiness and metrics") {
   Two two;
-  AdminPages pages([&] { return two.vitals; });
+  AdminPages pages([&] { return two.vitals; }, [] { return nullptr; });
   CHECK(pages.max_body() == 0);
   Response response = ask(pages, "GET", "/livez");
   CHECK(response.status == 200);
@@ -213,17 +232,43 @@ TEST_CASE("admin pages: health, readiness and metrics") {
   CHECK(response.status == 200);
   CHECK(response.fields[0].second == "text/plain; version=0.0.4; charset=utf-8");
   CHECK(response.body.starts_with("# HELP proxycore_"));
-  two.vitals.ready = false;
-  two.vitals.not_ready_because = "draining";
+  two.vitals.stopping = true;
   response = ask(pages, "GET", "/readyz");
   CHECK(response.status == 503);
   CHECK(response.body == "draining\n");
   CHECK(ask(pages, "GET", "/livez").status == 200);
 }
 
+TEST_CASE("admin pages: readiness says how old the hosts of a remote store are") {
+  Two two;
+  CHECK(readiness(two.vitals).ready);
+  CHECK(readiness(two.vitals).text ==
+        "ok\n0 hosts of redis://10.0.0.1:6379/0, 1.5 s old, kept by tracking\n");
+  two.vitals.store_health.reachable = false;
+  two.vitals.store_health.why = "connection refused";
+  CHECK(readiness(two.vitals).ready);
+  CHECK(readiness(two.vitals).text ==
+        "ok\n0 hosts of redis://10.0.0.1:6379/0, 1.5 s old, which cannot be reached: connection "
+        "refused\n");
+  two.vitals.feed.distrusted = true;
+  CHECK(readiness(two.vitals).text.find("lost hosts") != std::string::npos);
+  two.vitals.feed.known = false;
+  CHECK_FALSE(readiness(two.vitals).ready);
+  two.vitals.whole_table = false;
+  CHECK(readiness(two.vitals).text == "ok\n");
+}
+
+TEST_CASE("admin pages: an explanation needs a host name") {
+  Two two;
+  AdminPages pages([&] { return two.vitals; }, [] { return nullptr; });
+  CHECK(ask(pages, "GET", "/explain").status == 400);
+  CHECK(ask(pages, "GET", "/explain?host=").status == 400);
+  CHECK(ask(pages, "GET", "/explain?host=no%20name").status == 400);
+}
+
 TEST_CASE("admin pages: anything else is refused with what was expected") {
   Two two;
-  AdminPages pages([&] { return two.vitals; });
+  AdminPages pages([&] { return two.vitals; }, [] { return nullptr; });
   CHECK(ask(pages, "GET", "/").status == 404);
   CHECK(ask(pages, "GET", "/metrics/").status == 404);
   CHECK(ask(pages, "GET", "/METRICS").status == 404);

@@ -72,7 +72,7 @@ TEST_CASE("config keys: every name is there once, in a table that is described")
   for (const auto& one : server::config_keys()) {
     CHECK_MESSAGE(names.insert(one.rule.name).second, one.rule.name);
     const auto tables = server::tables();
-    const auto name = one.rule.name.substr(0, one.rule.name.find('.'));
+    const auto name = server::table_part(one.rule.name);
     CHECK_MESSAGE(std::any_of(tables.begin(), tables.end(),
                               [&](const auto& table) { return table.name == name; }),
                   one.rule.name);

@@ -164,7 +164,8 @@ TEST_CASE("config: what is wrong is named with line and key, and what was expect
       {"http = ['*:80']\n", "p.toml:1: http: unknown, did you mean listen.http?"},
       {"[workers]\nthreads = 5\n", "p.toml:2: workers.threads: unknown, expected count"},
       {"[tls]\n",
-       "p.toml:1: tls: unknown, expected store, listen, workers, timeouts, limits, origins, "
+       "p.toml:1: tls: unknown, expected store, cache, redis, replica, lookup_service, listen, "
+       "workers, timeouts, limits, origins, "
        "forwarding, log, metrics, process or host"},
       {"[timeouts.client]\nidle = 5\n",
        "p.toml:1: timeouts.client: unknown, expected client_header, client_body, client_idle, "

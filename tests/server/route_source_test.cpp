@@ -64,9 +64,9 @@ TEST_CASE("route source: hosts of the file and of the store are one table") {
   const auto store = open_memory();
   put(*store, "s.test", 1);
   put(*store, "**.wild.test", 2);
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"f.test", "*.wild.test"})));
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->size() == 4);
   CHECK(port_of(**table, "s.test") == 1);
@@ -79,9 +79,9 @@ TEST_CASE("route source: hosts of the file and of the store are one table") {
 TEST_CASE("route source: a host in both is refused, naming both places") {
   const auto store = open_memory();
   put(*store, "a.test");
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"b.test", "a.test"})));
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE_FALSE(table);
   CHECK(table.error().code == Errc::conflict);
   CHECK(table.error().detail.find("'a.test'") != std::string::npos);
@@ -93,10 +93,10 @@ TEST_CASE("route source: once running, the file's host goes on and the clash is 
   const auto store = open_memory();
   put(*store, "a.test", 1);
   put(*store, "b.test", 2);
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"a.test"})));
   const Lines lines;
-  const auto table = source.build(soon(), Clash::skip);
+  const auto table = source.build(*store, true, soon(), Clash::skip);
   REQUIRE(table);
   CHECK(port_of(**table, "a.test") == 8080);
   CHECK(port_of(**table, "b.test") == 2);
@@ -106,14 +106,14 @@ TEST_CASE("route source: once running, the file's host goes on and the clash is 
 
 TEST_CASE("route source: a host twice in the file is refused before the store is asked") {
   const auto store = open_memory();
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"kept.test"})));
   const auto twice = source.declare(declared({"a.test", "b.test", "a.test"}));
   REQUIRE_FALSE(twice);
   CHECK(twice.error().code == Errc::conflict);
   CHECK(twice.error().detail.find("proxycore.toml:1") != std::string::npos);
   CHECK(twice.error().detail.find("proxycore.toml:3") != std::string::npos);
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->size() == 1);
   CHECK(port_of(**table, "kept.test") == 8080);
@@ -121,11 +121,11 @@ TEST_CASE("route source: a host twice in the file is refused before the store is
 
 TEST_CASE("route source: a declaration can be taken back") {
   const auto store = open_memory();
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"before.test"})));
   REQUIRE(source.declare(declared({"after.test"})));
   source.take_back();
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK(port_of(**table, "before.test") == 8080);
   CHECK(port_of(**table, "after.test") == 0);
@@ -139,9 +139,9 @@ TEST_CASE("route source: broken records are told, up to a number, and stop nobod
     REQUIRE(store->put(host::keys::host(name), {{"host", name}, {"ip", "127.0.0.1"}}, std::nullopt,
                        soon()));
   }
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   const Lines lines;
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->size() == 1);
   CHECK(port_of(**table, "good.test") == 1);
@@ -156,21 +156,97 @@ TEST_CASE("route source: a wildcard hit that was written back is no host of its 
   cached.is_cache = true;
   REQUIRE(save(*store, cached, soon()));
   put(*store, "*.wild.test", 2);
-  RouteSource source(*store, 10);
-  const auto table = source.build(soon(), Clash::refuse);
+  RouteSource source(10);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->size() == 1);
   CHECK(port_of(**table, "x.wild.test") == 2);
 }
 
+TEST_CASE("route source: an update differs in the hosts that changed") {
+  const auto store = open_memory();
+  put(*store, "a.test", 1);
+  put(*store, "gone.test", 2);
+  put(*store, "broken.test", 3);
+  put(*store, "file.test", 4);
+  put(*store, "UPPER.test", 5);
+  RouteSource source(10);
+  REQUIRE(source.declare(declared({"file.test"})));
+  const auto first = source.build(*store, true, soon(), Clash::skip);
+  REQUIRE(first);
+
+  put(*store, "a.test", 11);
+  put(*store, "*.new.test", 12);
+  REQUIRE(store->erase(host::keys::host("gone.test"), soon()));
+  REQUIRE(store->put(host::keys::host("broken.test"), {{"host", "broken.test"}}, {}, soon()));
+  Host cached = host_of("x.wild.test", 13);
+  cached.is_cache = true;
+  REQUIRE(save(*store, cached, soon()));
+  std::vector<std::string> keys;
+  for (const char* name :
+       {"a.test", "*.new.test", "gone.test", "broken.test", "x.wild.test", "file.test"}) {
+    keys.push_back(host::keys::host(name));
+  }
+  const auto next = source.update(*first, *store, keys, soon());
+  REQUIRE(next);
+  REQUIRE(*next);
+  CHECK(port_of(**next, "a.test") == 11);
+  CHECK(port_of(**next, "x.new.test") == 12);
+  CHECK(port_of(**next, "gone.test") == 0);
+  CHECK(port_of(**next, "broken.test") == 0);
+  CHECK(port_of(**next, "x.wild.test") == 0);
+  CHECK(port_of(**next, "file.test") == 8080);
+  CHECK((*next)->complete());
+  CHECK(port_of(**first, "a.test") == 1);
+}
+
+TEST_CASE("route source: a host in another spelling needs a table that is built whole") {
+  const auto store = open_memory();
+  const auto old = [&](const std::string& name) {
+    REQUIRE(store->put("proxy_Host_" + name,
+                       {{"host", name}, {"ip", "127.0.0.1"}, {"targetPort", "80"}}, {}, soon()));
+  };
+  old("UPPER.test");
+  RouteSource source(10);
+  auto table = source.build(*store, true, soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK(port_of(**table, "upper.test") == 80);
+  const std::vector<std::string> changed = {"proxy_Host_upper.test"};
+  auto next = source.update(*table, *store, changed, soon());
+  REQUIRE(next);
+  CHECK(*next == nullptr);
+  const std::vector<std::string> spelled = {"proxy_Host_Other.test"};
+  next = source.update(*table, *store, spelled, soon());
+  REQUIRE(next);
+  CHECK(*next == nullptr);
+}
+
+TEST_CASE("route source: the file's hosts alone, and in place of others") {
+  const auto store = open_memory();
+  put(*store, "s.test", 1);
+  RouteSource source(10);
+  REQUIRE(source.declare(declared({"old.test"})));
+  const auto alone = source.build_declared();
+  CHECK(alone->size() == 1);
+  CHECK_FALSE(alone->complete());
+  const auto all = source.build(*store, true, soon(), Clash::refuse);
+  REQUIRE(all);
+  REQUIRE(source.declare(declared({"new.test"})));
+  const auto next = source.redeclare(*all);
+  CHECK(port_of(*next, "s.test") == 1);
+  CHECK(port_of(*next, "old.test") == 0);
+  CHECK(port_of(*next, "new.test") == 8080);
+  CHECK_FALSE(source.with_complete(next, false)->complete());
+}
+
 TEST_CASE("route source: counters stay with their host over new tables") {
   const auto store = open_memory();
-  RouteSource source(*store, 2);
+  RouteSource source(2);
   REQUIRE(source.declare(declared({"a.test", "b.test", "c.test"})));
-  REQUIRE(source.build(soon(), Clash::refuse));
+  REQUIRE(source.build(*store, true, soon(), Clash::refuse));
   CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test", "b.test"});
   REQUIRE(source.declare(declared({"c.test", "b.test", "other"})));
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test", "b.test"});
   CHECK((*table)->find("b.test")->stats_id == 2);
@@ -180,9 +256,9 @@ TEST_CASE("route source: counters stay with their host over new tables") {
 
 TEST_CASE("route source: a host of the name \"other\" counts among the others") {
   const auto store = open_memory();
-  RouteSource source(*store, 10);
+  RouteSource source(10);
   REQUIRE(source.declare(declared({"other", "a.test"})));
-  const auto table = source.build(soon(), Clash::refuse);
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
   REQUIRE(table);
   CHECK((*table)->find("other")->stats_id == 0);
   CHECK(source.counted_hosts() == std::vector<std::string>{"other", "a.test"});

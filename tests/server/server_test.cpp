@@ -165,6 +165,7 @@ class Flaky final : public Store {
   std::atomic<bool> broken{false};
 
   Result<Record> get(std::string_view key, const Deadline& by) override {
+    if (broken) return Error{Errc::io, "the disk is gone"};
     return real_->get(key, by);
   }
   Result<void> put(std::string_view key, const Record& record, Ttl ttl,
@@ -692,7 +693,7 @@ TEST_CASE("server: metrics tell what was served, by host up to the cap") {
   CHECK(sample(page, "host_response_bytes_total{host=\"a.test\"}") == "10");
   CHECK(sample(page, "request_duration_seconds_count") == "4");
   CHECK(sample(page, "origin_first_byte_seconds_count") == "3");
-  CHECK(sample(page, "lookups_total{tier=\"trie\",result=\"miss\"}") == "1");
+  CHECK(sample(page, "lookups_total{tier=\"trie\",result=\"miss\"}") == "0");
   CHECK(sample(page, "hosts") == "2");
   CHECK(sample(page, "connections") == "1");
   // Clients are not told.

@@ -1,0 +1,143 @@
+#include "server/wildcard_cache.h"
+
+#include "host/keys.h"
+#include "support/away_store.h"
+#include <proxycore/host.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace proxycore;
+using namespace proxycore::server;
+
+namespace {
+
+constexpr Seconds hour{3600};
+
+Deadline soon() {
+  return Deadline::in(Millis{10'000});
+}
+
+Record parent_record() {
+  return {{"host", "*.w.test"},    {"ip", "10.0.0.1"},      {"targetPort", "80"},
+          {"is_wildcard", "true"}, {"created_by", "alice"}, {"unknown", "kept"}};
+}
+
+struct Fixture {
+  test::AwayStore store;
+
+  Record row(const std::string& name) {
+    auto record = store.here().get(host::keys::host(name), soon());
+    return record ? *record : Record{};
+  }
+  std::size_t rows() { return store.here().keys("proxy_Cached_", soon())->size(); }
+  template <class Condition>
+  static bool eventually(Condition&& condition) {
+    const Deadline by = soon();
+    while (!condition()) {
+      if (by.passed()) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: a hit becomes a host with its parent's fields") {
+  WildcardCache cache(store, hour, 10);
+  cache.hit("a.w.test", "*.w.test", parent_record());
+  REQUIRE(eventually([&] { return !row("a.w.test").empty(); }));
+  CHECK(row("a.w.test") == Record{{"host", "a.w.test"},
+                                  {"ip", "10.0.0.1"},
+                                  {"targetPort", "80"},
+                                  {"is_wildcard", "false"},
+                                  {"is_cache", "true"},
+                                  {"wildcard_parent", "*.w.test"},
+                                  {"created_by", "alice"},
+                                  {"unknown", "kept"}});
+  const auto cached = store.here().get("proxy_Cached_a.w.test", soon());
+  REQUIRE(cached);
+  CHECK(*cached == Record{{"host", "a.w.test"}, {"parent", "*.w.test"}});
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: random names are written up to the bound") {
+  WildcardCache cache(store, hour, 5);
+  for (int i = 0; i < 200; ++i) {
+    cache.hit("x" + std::to_string(i) + ".w.test", "*.w.test", parent_record());
+  }
+  cache.hit("a.other.test", "*.other.test", parent_record());
+  REQUIRE(eventually([&] { return !row("a.other.test").empty(); }));
+  CHECK(rows() == 6);
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows of others count, and those before a restart") {
+  for (const char* name : {"a.w.test", "b.w.test"}) {
+    REQUIRE(store.here().put(host::keys::cached(name), {{"host", name}, {"parent", "*.w.test"}}, {},
+                             soon()));
+  }
+  WildcardCache cache(store, hour, 2);
+  cache.hit("c.w.test", "*.w.test", parent_record());
+  cache.hit("a.other.test", "*.other.test", parent_record());
+  REQUIRE(eventually([&] { return !row("a.other.test").empty(); }));
+  CHECK(row("c.w.test").empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows go when their wildcard changes") {
+  WildcardCache cache(store, hour, 10);
+  cache.hit("a.w.test", "*.w.test", parent_record());
+  cache.hit("b.other.test", "*.other.test", parent_record());
+  REQUIRE(eventually([&] { return !row("b.other.test").empty(); }));
+  const std::vector<std::string> changed = {"*.w.test"};
+  cache.changed(changed);
+  CHECK(eventually([&] { return row("a.w.test").empty(); }));
+  CHECK(eventually([&] { return rows() == 1; }));
+  CHECK_FALSE(row("b.other.test").empty());
+  // Any may have changed.
+  cache.changed({});
+  CHECK(eventually([&] { return rows() == 0; }));
+  CHECK(row("b.other.test").empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows go when another wildcard could answer") {
+  WildcardCache cache(store, hour, 10);
+  cache.hit("a.b.w.test", "**.w.test", parent_record());
+  REQUIRE(eventually([&] { return !row("a.b.w.test").empty(); }));
+  const std::vector<std::string> changed = {"*.b.w.test"};
+  cache.changed(changed);
+  CHECK(eventually([&] { return rows() == 0; }));
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: a host of its own is neither overwritten nor removed") {
+  const Host own{.host = "a.w.test", .ip = "10.0.0.9", .target_port = 90};
+  REQUIRE(save(store.here(), own, soon()));
+  WildcardCache cache(store, hour, 10);
+  cache.hit("a.w.test", "*.w.test", parent_record());
+  cache.hit("b.w.test", "*.w.test", parent_record());
+  REQUIRE(eventually([&] { return !row("b.w.test").empty(); }));
+  CHECK(row("a.w.test").at("ip") == "10.0.0.9");
+  CHECK(rows() == 1);
+  // A row that a host took the place of.
+  REQUIRE(store.here().erase("proxy_Host_b.w.test", soon()));
+  REQUIRE(store.here().put("proxy_Host_b.w.test",
+                           {{"host", "b.w.test"}, {"ip", "10.0.0.8"}, {"targetPort", "1"}}, {},
+                           soon()));
+  const std::vector<std::string> changed = {"b.w.test"};
+  cache.changed(changed);
+  CHECK(eventually([&] { return rows() == 0; }));
+  CHECK(row("b.w.test").at("ip") == "10.0.0.8");
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: while the store is away, rows that must go wait") {
+  WildcardCache cache(store, hour, 10);
+  cache.hit("a.w.test", "*.w.test", parent_record());
+  REQUIRE(eventually([&] { return !row("a.w.test").empty(); }));
+  store.away = true;
+  const std::vector<std::string> changed = {"*.w.test"};
+  cache.changed(changed);
+  store.away = false;
+  CHECK(eventually([&] { return rows() == 0; }));
+}

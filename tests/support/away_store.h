@@ -1,0 +1,87 @@
+// A memory store that can be away, as one on another machine is, or lose everything.
+#pragma once
+
+#include <proxycore/store.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace proxycore::test {
+
+class AwayStore final : public Store {
+ public:
+  std::atomic<bool> away = false;
+  std::atomic<bool> empty = false;  // it has lost everything
+
+  Store& here() { return *store_; }
+
+  Result<Record> get(std::string_view key, const Deadline& by) override {
+    if (away) return gone();
+    if (empty) return Error{Errc::not_found};
+    return store_->get(key, by);
+  }
+  Result<void> put(std::string_view key, const Record& record, Ttl ttl,
+                   const Deadline& by) override {
+    if (away) return gone();
+    return store_->put(key, record, ttl, by);
+  }
+  Result<void> create(std::string_view key, const Record& record, Ttl ttl,
+                      const Deadline& by) override {
+    if (away) return gone();
+    return store_->create(key, record, ttl, by);
+  }
+  Result<void> update(std::string_view key, const Change& change, Life life,
+                      const Deadline& by) override {
+    if (away) return gone();
+    return store_->update(key, change, life, by);
+  }
+  Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
+                       const Deadline& by) override {
+    if (away) return gone();
+    return store_->put_all(records, ttl, by);
+  }
+  Result<bool> erase(std::string_view key, const Deadline& by) override {
+    if (away) return gone();
+    return store_->erase(key, by);
+  }
+  Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) override {
+    if (away) return gone();
+    return store_->keys(prefix, by);
+  }
+  Result<void> scan(std::string_view prefix,
+                    const std::function<void(std::string_view key, Record&& record)>& each,
+                    const Deadline& by) override {
+    if (away) return gone();
+    if (empty) return {};
+    return store_->scan(prefix, each, by);
+  }
+  Result<std::unique_ptr<Lease>> lock(std::string_view name, Seconds ttl,
+                                      const Deadline& by) override {
+    return store_->lock(name, ttl, by);
+  }
+  Result<std::unique_ptr<Watch>> watch(std::string_view prefix,
+                                       std::function<void(std::string_view key)> changed) override {
+    tell = changed;
+    return store_->watch(prefix, std::move(changed));
+  }
+  [[nodiscard]] std::string describe() const override { return "redis://store.test:6379/0"; }
+  [[nodiscard]] Health health() const override {
+    Health health;
+    health.reachable = !away;
+    health.events = "tracking";
+    return health;
+  }
+
+  // The callback of the last watch.
+  std::function<void(std::string_view key)> tell;
+
+ private:
+  static Error gone() { return {Errc::closed, "redis://store.test:6379/0: connection refused"}; }
+  std::unique_ptr<Store> store_ = open_memory();
+};
+
+}  // namespace proxycore::test
