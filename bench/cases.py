@@ -107,6 +107,7 @@ class Case:
     servers: tuple = ("nginx", "haproxy", "relay", "proxyd")
     unit: str = "µs/request"
     scale: float = 1e6     # seconds of CPU per unit are shown times this
+    base: str = "nginx"    # whose cost the others' is a ratio to
 
 
 BODIES = ("nginx", "nginx-tuned", "haproxy", "relay", "proxyd")
@@ -122,6 +123,8 @@ CASES = [
     Case("websocket", "WebSocket echo, 32 bytes, 64 connections", 1.0, websocket, unit="µs/message"),
     Case("million", "1 KiB GET, keep-alive, among 1 million hosts (nginx: one host)", 0.85, million,
          ("nginx", "proxyd-million")),
+    Case("redis", "1 KiB GET, keep-alive, hosts in Redis; its CPU counts", 0.17, get,
+         ("nginx-lua", "proxyd", "proxyd-redis"), base="nginx-lua"),
 ]
 IDLE_CONNECTIONS = 5000
 IDLE_TARGET_KIB = 1.5
@@ -148,15 +151,17 @@ def idle_kib(bench, name):
 def rounds(bench, case, names, count, seconds, use_perf):
     """{name: {"cost": [per round], "rps": [...], "p99_us": [...], "busy": [...], "syscalls": n,
     "user": share of the CPU time that was not the kernel's}}"""
-    ticks = {name: measure.user_and_system(bench.proxy(name)[0]) for name in names}
+    for name in names:
+        bench.proxy(name)
+    ticks = {name: measure.user_and_system(*bench.processes(name)) for name in names}
     results = {name: {"cost": [], "rps": [], "p99_us": [], "busy": []} for name in names}
     for turn in range(count):
         # Each round starts with another proxy, so that none is always first.
         for name in names[turn % len(names):] + names[:turn % len(names)]:
-            pid, port = bench.proxy(name)
-            before = measure.cpu_seconds(pid)
+            port = bench.proxy(name)[1]
+            before = measure.cpu_seconds(*bench.processes(name))
             sample = case.window(bench, port, seconds)
-            used = measure.cpu_seconds(pid) - before
+            used = measure.cpu_seconds(*bench.processes(name)) - before
             if sample.requests == 0:
                 raise RuntimeError(f"{case.name}: {name} completed no request")
             mine = results[name]
@@ -168,7 +173,7 @@ def rounds(bench, case, names, count, seconds, use_perf):
                 f"{mine['rps'][-1]:.0f}/s")
     for name in names:
         pid, port = bench.proxy(name)
-        user, system = (now - then for now, then in zip(measure.user_and_system(pid), ticks[name]))
+        user, system = (now - then for now, then in zip(measure.user_and_system(*bench.processes(name)), ticks[name]))
         results[name]["user"] = user / max(1, user + system)
         sample, calls = measure.count_syscalls(
             pid, lambda port=port: case.window(bench, port, min(seconds, 1)), use_perf)

@@ -15,11 +15,11 @@ def family(pid):
     return [pid] + [p for child in children for p in family(child)]
 
 
-def cpu_seconds(pid):
-    """User and system time so far. The scheduler's own account, in nanoseconds; the ticks of
+def cpu_seconds(*pids):
+    """User and system time so far, of all. The scheduler's own account, in nanoseconds; the ticks of
     /proc/PID/stat would be too coarse for a window of half a second."""
     total = 0
-    for member in family(pid):
+    for member in (member for pid in pids for member in family(pid)):
         for task in os.listdir(f"/proc/{member}/task"):
             # A thread may end in between: its time is lost, and none here ends under load.
             with contextlib.suppress(FileNotFoundError):
@@ -28,10 +28,10 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
-def user_and_system(pid):
+def user_and_system(*pids):
     """User and system time in clock ticks: coarse, good for the share of the two over many rounds."""
     user = system = 0
-    for member in family(pid):
+    for member in (member for pid in pids for member in family(pid)):
         with open(f"/proc/{member}/stat") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         user, system = user + int(fields[11]), system + int(fields[12])

@@ -13,6 +13,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 CPUS = sorted(os.sched_getaffinity(0))
 LOAD_CPU, PROXY_CPU = CPUS[0], CPUS[-1]
 
+# What Redis does for these is part of what they cost.
+REDIS_USERS = ("nginx-lua", "proxyd-redis")
 # nginx's buffers for bodies are 4 to 16 KiB by default; with 64 KiB it moves bodies far cheaper. Ratios
 # are to the default, the variant shows what a reader who knows these settings would get.
 NGINX_TUNED = """client_body_buffer_size 64k;
@@ -46,6 +48,25 @@ def spawn(command, cpu, log):
                             stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
 
 
+def tell_redis(path, process, command):
+    """One command to a Redis that may just be starting."""
+    deadline = time.monotonic() + 10
+    text = f"*{len(command)}\r\n" + "".join(f"${len(part)}\r\n{part}\r\n" for part in command)
+    while True:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+                probe.sendall(text.encode())
+                reply = probe.recv(1000)
+                if not reply.startswith(b":"):
+                    raise RuntimeError(f"redis-server: {reply.decode().strip()}")
+                return
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("redis-server does not answer") from None
+        time.sleep(0.01)
+
+
 def wait_for(port, process, name, seconds):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -70,6 +91,7 @@ class Bench:
         self.directory = pathlib.Path(directory)
         self.running = []
         self.started = {}
+        self.redis = None  # (process, path of its socket)
         self.origin_port = free_port()
         self.start([self.program("origin"), self.origin_port], self.origin_port, "origin", LOAD_CPU)
 
@@ -102,11 +124,38 @@ class Bench:
         process, port = self.started[name]
         return process.pid, port
 
+    def processes(self, name):
+        """The process ids whose work counts as that of a proxy that was started."""
+        pids = [self.started[name][0].pid]
+        if name in REDIS_USERS:
+            pids.append(self.redis[0].pid)
+        return pids
+
+    def redis_socket(self):
+        """The socket of a Redis that has the one host of the benchmark, started when first asked for."""
+        if self.redis is None:
+            path = self.directory / "redis.sock"
+            with open(self.directory / "redis.log", "ab") as log:
+                process = spawn(["redis-server", "--port", "0", "--unixsocket", path, "--unixsocketperm", "777",
+                                 "--save", "", "--appendonly", "no", "--dir", self.directory], PROXY_CPU, log)
+            self.running.append(process)
+            fields = ["host", "bench.example.test", "ip", "127.0.0.1", "targetPort", str(self.origin_port),
+                      "forcessl", "false", "targetssl", "false", "is_cache", "false", "is_wildcard", "false",
+                      "created_by", "bench", "created_on", "1795390256835", "updated_by", "__NONE__",
+                      "updated_on", "1795390256835"]
+            tell_redis(path, process, ["SADD", "proxy_Host", "bench.example.test"])
+            tell_redis(path, process, ["HSET", "proxy_Host_bench.example.test", *fields])
+            self.redis = process, path
+        return self.redis[1]
+
     def fresh(self, name):
         """A new process of a proxy: (process, port)."""
         port = free_port()
         common = {"PORT": port, "ORIGIN": self.origin_port, "DIR": self.directory}
-        if name.startswith("nginx"):
+        if name == "nginx-lua":
+            config = self.config("nginx-lua.conf.in", f"{name}-{port}.conf", REDIS=self.redis_socket(), **common)
+            command = ["nginx", "-p", self.directory, "-e", "stderr", "-c", config, "-g", "daemon off;"]
+        elif name.startswith("nginx"):
             tuned = NGINX_TUNED if name == "nginx-tuned" else ""
             config = self.config("nginx.conf.in", f"{name}-{port}.conf", TUNED=tuned, **common)
             command = ["nginx", "-p", self.directory, "-e", "stderr", "-c", config,
@@ -117,9 +166,17 @@ class Bench:
             command = [self.program("relay"), port, self.origin_port]
         elif name == "relay-close":
             command = [self.program("relay"), port, self.origin_port, "--close"]
-        elif name in ("proxyd", "proxyd-million"):
-            store = "memory:" if name == "proxyd" else self.million_hosts()
-            config = self.config("proxyd.toml.in", f"{name}-{port}.toml", STORE=store, **common)
+        elif name in ("proxyd", "proxyd-million", "proxyd-redis"):
+            declared = f"""[[host]]
+host = "bench.example.test"
+ip = "127.0.0.1"
+targetPort = {self.origin_port}"""
+            store = "memory:"
+            if name == "proxyd-million":
+                store = self.million_hosts()
+            elif name == "proxyd-redis":
+                store, declared = f"redis+unix://{self.redis_socket()}", '[replica]\npath = ""'
+            config = self.config("proxyd.toml.in", f"{name}-{port}.toml", STORE=store, HOST=declared, **common)
             command = [self.build / "apps/proxyd/proxyd", "--config", config]
             return self.start(command, port, name, seconds=60), port
         else:
@@ -161,6 +218,10 @@ class Bench:
 
 def missing(name, build):
     """Why a proxy cannot be run here, or None."""
+    if name in REDIS_USERS and not shutil.which("redis-server"):
+        return "redis-server is not installed"
+    if name == "nginx-lua" and not pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so").exists():
+        return "nginx's Lua module (libnginx-mod-http-lua) is not installed"
     if name.startswith("nginx") and not shutil.which("nginx"):
         return "nginx is not installed"
     if name == "haproxy" and not shutil.which("haproxy"):
