@@ -1,12 +1,11 @@
 #include "host/host_record.h"
 
-#include "base/json.h"
 #include "base/text.h"
 #include "host/keys.h"
+#include "host/record_fields.h"
 
-#include <charconv>
+#include <array>
 #include <chrono>
-#include <cmath>
 #include <set>
 #include <utility>
 #include <vector>
@@ -17,9 +16,7 @@ namespace host {
 
 namespace {
 
-namespace json = base::json;
-
-constexpr std::string_view nobody = "__NONE__";  // how a record says that a user is not known
+using namespace fields;
 
 namespace field {
 constexpr std::string_view host = "host";
@@ -59,78 +56,9 @@ constexpr std::string_view known_fields[] = {field::host,
                                              field::created_on,
                                              field::updated_on};
 
-Error field_error(std::string_view name, std::string_view why) {
-  return {Errc::invalid, std::string("field '").append(name).append("': ").append(why)};
-}
-
-const std::string* find(const Record& record, std::string_view name) {
-  const auto at = record.find(name);
-  return at != record.end() ? &at->second : nullptr;
-}
-
-bool boolean(const Record& record, std::string_view name, bool otherwise) {
-  const std::string* text = find(record, name);
-  return text != nullptr ? *text != "false" : otherwise;
-}
-
-std::string user(const Record& record, std::string_view name) {
-  const std::string* text = find(record, name);
-  return text != nullptr && *text != nobody ? *text : std::string();
-}
-
-// A whole number of at least `min`, written as any decimal number; absent or empty: nothing.
-Result<std::optional<std::int64_t>> whole(const Record& record, std::string_view name,
-                                          std::int64_t min, std::int64_t max) {
-  const std::string* held = find(record, name);
-  if (held == nullptr) return std::optional<std::int64_t>{};
-  const std::string_view text = base::trim(*held);
-  double number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc{} || end != text.data() + text.size() || !std::isfinite(number)) {
-    return field_error(name, "expected a number, found " + base::shown(text));
-  }
-  const auto refuse = [&](std::string_view why, std::int64_t bound) {
-    return field_error(name, std::string(text).append(why).append(std::to_string(bound)));
-  };
-  if (number < static_cast<double>(min)) return refuse(" is under ", min);
-  if (number > static_cast<double>(max)) return refuse(" is over ", max);
-  if (number != std::floor(number)) {
-    return field_error(name, std::string(text).append(" is no whole number"));
-  }
-  return std::optional<std::int64_t>(static_cast<std::int64_t>(number));
-}
-
-// Exact in a double, which is what they were written from.
-constexpr std::int64_t max_time = std::int64_t{1} << 53;
-
-// For book-keeping only: what cannot be read is not there.
-std::optional<std::int64_t> time_stamp(const Record& record, std::string_view name) {
-  return whole(record, name, 0, max_time).value_or(std::optional<std::int64_t>{});
-}
-
-Result<std::vector<std::string>> texts(const Record& record, std::string_view name) {
-  const std::string* text = find(record, name);
-  if (text == nullptr || text->empty()) return std::vector<std::string>{};
-  auto parsed = json::parse(*text);
-  if (!parsed) return field_error(name, parsed.error().detail);
-  const auto items = parsed->array();
-  if (!items) return field_error(name, items.error().detail);
-  std::vector<std::string> list;
-  for (const json::Value& item : *items) {
-    const auto entry = item.text();
-    if (!entry) return field_error(name, entry.error().detail);
-    list.emplace_back(*entry);
-  }
-  return list;
-}
-
 Result<std::optional<Millis>> timeout(const Record& record, std::string_view name) {
   PX_TRY(const auto number, whole(record, name, 1, max_time));
   return number ? std::optional<Millis>(*number) : std::nullopt;
-}
-
-std::string spelled(bool value) {
-  return value ? "true" : "false";
 }
 
 }  // namespace
@@ -140,12 +68,8 @@ bool is_cache_row(const Record& record) {
 }
 
 Result<Host> host_from(const Record& record) {
-  std::string missing;
-  for (const std::string_view name : {field::host, field::ip, field::target_port}) {
-    if (find(record, name) != nullptr) continue;
-    missing.append(missing.empty() ? "'" : ", '").append(name).append("'");
-  }
-  if (!missing.empty()) return Error{Errc::invalid, "missing: field " + missing};
+  constexpr std::array required = {field::host, field::ip, field::target_port};
+  PX_CHECK(require(record, required));
 
   Host host;
   host.host = *find(record, field::host);
@@ -186,14 +110,7 @@ Record record_of(const Host& host) {
   set(field::host, host.host);
   set(field::ip, host.ip);
   set(field::target_port, std::to_string(host.target_port));
-  if (!host.targets.empty()) {
-    std::string list;
-    json::Writer writer(list);
-    writer.begin_array();
-    for (const std::string& target : host.targets) writer.value(target);
-    writer.end_array();
-    set(field::targets, std::move(list));
-  }
+  if (!host.targets.empty()) set(field::targets, spelled(host.targets));
   set(field::forcessl, spelled(host.forcessl));
   set(field::targetssl, spelled(host.targetssl));
   if (!host.pass_host) set(field::pass_host, spelled(false));
