@@ -31,6 +31,20 @@ bool tells_enough(std::string_view flags) {
   return has('K') && (has('A') || (has('g') && has('$') && has('h')));
 }
 
+// How often which command that empties a database was called, of `INFO commandstats`.
+std::string flushes_in(std::string_view info) {
+  std::string found;
+  while (!info.empty()) {
+    const std::string_view line = info.substr(0, info.find('\n'));
+    info.remove_prefix(std::min(info.size(), line.size() + 1));
+    for (const std::string_view name : {"flushall", "flushdb", "swapdb"}) {
+      const std::string begin = fmt::format("cmdstat_{}:", name);
+      if (line.starts_with(begin)) found += line.substr(0, line.find(','));
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string_view RedisWatch::events_of(Mode mode) {
@@ -112,7 +126,7 @@ Result<void> RedisWatch::begin() {
   asker_ = std::make_unique<redis::SyncClient>(url_, backoff_);
   covered_.clear();
   pinged_.reset();
-  keys_ = 0;
+  flushes_.reset();
   PX_CHECK(events_->connect(in(begin_patience)));
   PX_CHECK(asker_->connect(in(begin_patience)));
   mode_ = Mode::tracking;
@@ -170,6 +184,9 @@ Result<bool> RedisWatch::begin_keyspace() {
   if (refused(flags, *asker_)) return false;
   if (!flags) return flags.error();
   if (flags->items.size() != 2 || !tells_enough(flags->items[1].text)) return false;
+  const auto counted = look_for_flush();
+  if (refused(counted, *asker_)) return false;
+  if (!counted) return counted.error();
   PX_TRY(const bool subscribed, subscribe("SUBSCRIBE", channel));
   if (!subscribed) return false;
   const auto followed = follow_prefixes();
@@ -266,12 +283,22 @@ Result<void> RedisWatch::take(const Reply& message) {
 Result<void> RedisWatch::ponged() {
   if (!pinged_) return {};
   const auto lag = std::chrono::ceil<Millis>(Clock::now() - *std::exchange(pinged_, std::nullopt));
-  // Keyspace events do not tell of a flush.
-  const bool counts = mode_ == Mode::keyspace;
-  asker_->send({counts ? "DBSIZE" : "PING"});
-  PX_TRY(const Reply reply, asker_->receive(in(ping_patience)));
-  if (counts && reply.integer < std::exchange(keys_, reply.integer) / 2) watchers_.all_changed();
+  if (mode_ == Mode::keyspace) {
+    PX_CHECK(look_for_flush());
+  } else {
+    asker_->send({"PING"});
+    PX_CHECK(asker_->receive(in(ping_patience)));
+  }
   set_health({.reachable = true, .events = std::string{events_of(mode_)}, .lag = lag});
+  return {};
+}
+
+// Keyspace events do not tell of a flush.
+Result<void> RedisWatch::look_for_flush() {
+  PX_TRY(const Reply reply, asker_->call({"INFO", "commandstats"}, in(ping_patience)));
+  std::string now = flushes_in(reply.text);
+  if (flushes_ && *flushes_ != now) watchers_.all_changed();
+  flushes_ = std::move(now);
   return {};
 }
 

@@ -73,6 +73,7 @@ class RedisWatch {
   Result<void> turn();
   Result<void> take(const Reply& message);
   Result<void> ponged();
+  Result<void> look_for_flush();
 
   // These lock.
   std::uint64_t heed();
@@ -96,7 +97,7 @@ class RedisWatch {
   Clock::time_point next_ping_ = {};
   Clock::time_point next_poll_ = {};
   std::optional<Clock::time_point> pinged_ = {};  // waits for its answer
-  std::int64_t keys_ = 0;                         // of the database, when last asked
+  std::optional<std::string> flushes_ = {};       // of the server, when last asked
   bool missed_ = false;                           // something may have changed that was not told
 
   std::stop_source end_;
