@@ -183,4 +183,5 @@ def many(directory):
 if __name__ == "__main__":
     options = harness.arguments(__doc__, lambda parser: parser.add_argument("--lookup-server", required=True),
                                 needs_proxyd=False)
+    options.lookup_server = pathlib.Path(options.lookup_server).resolve()
     raise SystemExit(harness.run(tests, options))
