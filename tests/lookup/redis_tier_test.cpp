@@ -1,10 +1,11 @@
 #include "lookup/redis_tier.h"
 
+#include "support/golden.h"
 #include "support/redis_server.h"
 #include "support/tiers.h"
 #include "support/turns.h"
 
-#include <fstream>
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -145,4 +146,35 @@ TEST_CASE("redis tier: who goes away is not told") {
     REQUIRE_FALSE(rig.tier.find("a.test", gone));
   }
   CHECK(rig.find("b.test") == "unknown");
+}
+
+TEST_CASE("redis tier: every usable host of a real installation is found") {
+  Rig rig;
+  test::load_golden(rig.server);
+  const redis::Reply index = rig.server.run({"SMEMBERS", "proxy_Host"});
+  int found = 0;
+  std::vector<std::string> refused;
+  for (const redis::Reply& member : index.items) {
+    std::string scratch;
+    const std::string name(HostName::normalize(member.text, scratch));
+    if (name != member.text) continue;  // a pattern, or a name that no request has
+    const std::string key = "proxy_Host_" + name;
+    const redis::Reply address = rig.server.run({"HGET", key, "ip"});
+    CAPTURE(name);
+    if (address.is(redis::Reply::Type::nil)) {
+      CHECK(rig.find(name) == "unknown");
+      continue;
+    }
+    const auto answer = rig.ask(name);
+    if (!answer) {
+      refused.push_back(name);
+      continue;
+    }
+    REQUIRE(*answer);
+    CHECK((*answer)->targets.front().name == address.text);
+    ++found;
+  }
+  std::sort(refused.begin(), refused.end());
+  CHECK(refused == std::vector<std::string>{"port0.example.com"});  // no port is 0
+  CHECK(found > 5);
 }
