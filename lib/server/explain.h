@@ -23,6 +23,7 @@ class Explanation final : lookup::Waiter {
   // `name` is canonical. `tiers` must outlive it, unless it is done.
   Explanation(std::string name, Tiers tiers, std::shared_ptr<const host::RouteTable> table,
               Responder responder);
+  virtual ~Explanation() = default;
   Explanation(const Explanation&) = delete;
   Explanation& operator=(const Explanation&) = delete;
 
