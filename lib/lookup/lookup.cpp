@@ -6,6 +6,13 @@
 
 namespace proxycore::lookup {
 
+namespace {
+// Whether nobody else need be asked.
+bool decides(const Answer& answer) {
+  return answer ? *answer != nullptr : answer.error().code == Errc::not_found;
+}
+}  // namespace
+
 Patterns::Patterns(std::span<const std::string> patterns) {
   for (const std::string& pattern : patterns) {
     if (pattern.find('*') == std::string::npos) {
@@ -18,7 +25,7 @@ Patterns::Patterns(std::span<const std::string> patterns) {
 
 Lookup::Lookup(io::Loop& loop, std::vector<std::unique_ptr<Tier>> tiers, LookupCounters& counters)
     : loop_(loop), tiers_(std::move(tiers)), counters_(counters) {
-  PX_ASSERT(counters_.tiers.size() == tiers_.size());
+  PX_ASSERT(!tiers_.empty() && counters_.tiers.size() == tiers_.size());
   for (std::size_t i = 0; i < tiers_.size(); ++i) {
     counters_.tiers[i].name = tiers_[i]->name();
     counters_.tiers[i].remote = tiers_[i]->remote();
@@ -34,8 +41,21 @@ std::optional<Answer> Lookup::find(std::string_view host, Waiter& later) {
       return std::nullopt;
     }
   }
+  // The first tier decides most, at once and with nobody before it to teach.
+  std::optional<Answer> answer;
+  if (!counters_.tiers.front().remote) {
+    answer = tiers_.front()->find(host, later);
+    if (decides(*answer)) {
+      counters_.tiers.front().hits.add();
+      return answer;
+    }
+  }
   Flight& flight = take_flight();
-  auto answer = go_on(flight, host);
+  if (answer) {
+    (void)weigh(flight, host, *std::move(answer));
+    ++flight.tier;
+  }
+  answer = go_on(flight, host);
   if (answer) {
     give_back(flight);
     return answer;
@@ -80,7 +100,7 @@ std::optional<Answer> Lookup::go_on(Flight& flight, std::string_view host) {
 // nullopt: the next tier has to be asked.
 std::optional<Answer> Lookup::weigh(Flight& flight, std::string_view host, Answer answer) {
   TierCounters& counters = counters_.tiers[flight.tier];
-  if (answer ? *answer != nullptr : answer.error().code == Errc::not_found) {
+  if (decides(answer)) {
     counters.hits.add();
     teach(flight, host, answer);
     return answer;

@@ -82,7 +82,7 @@ class Lookup {
   // Names that are being looked up at the same time.
   static constexpr std::size_t max_flights = 2'048;
 
-  // `counters` has one of each tier.
+  // At least one tier; `counters` has one of each.
   Lookup(io::Loop& loop, std::vector<std::unique_ptr<Tier>> tiers, LookupCounters& counters);
   Lookup(const Lookup&) = delete;
   Lookup& operator=(const Lookup&) = delete;
