@@ -118,6 +118,8 @@ struct Route {
   Millis connect_timeout{0};   // zero: the server's default
   Millis first_byte_timeout{0};
   Millis idle_timeout{0};
+
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 // Saves a host under its key. Of a record that is there already, what is no field of Host is kept,

@@ -25,7 +25,23 @@ Record record_of(const Route& route) {
   host.forcessl = route.forcessl;
   host.targetssl = route.targetssl;
   host.pass_host = route.pass_host;
+  const auto time = [](Millis span) {
+    return span.count() != 0 ? std::optional<Millis>(span) : std::nullopt;
+  };
+  host.connect_timeout = time(route.connect_timeout);
+  host.first_byte_timeout = time(route.first_byte_timeout);
+  host.idle_timeout = time(route.idle_timeout);
   return host::record_of(host);
+}
+
+// Whether that is the record of which the route was made: a copy on disk follows a little later.
+bool is_of(const Route& route, const Record& record) {
+  if (host::is_cache_row(record)) return false;
+  const auto host = host::host_from(record);
+  auto made = host ? host::route_of(*host) : Result<Route>(host.error());
+  if (!made) return false;
+  made->stats_id = route.stats_id;
+  return *made == route;
 }
 
 }  // namespace
@@ -60,7 +76,7 @@ Result<lookup::Listing> LookupService::find(std::string_view name) {
   }
   if (records_ != nullptr) {
     auto record = records_->get(host::keys::host(route->pattern), Deadline::in(record_limit));
-    if (record && !host::is_cache_row(*record)) {
+    if (record && is_of(*route, *record)) {
       return lookup::Listing{route->pattern, *std::move(record)};
     }
   }
@@ -68,7 +84,7 @@ Result<lookup::Listing> LookupService::find(std::string_view name) {
 }
 
 void LookupService::on_wildcard_hit(std::string_view name, const lookup::Listing& listing) {
-  if (cache_ != nullptr) cache_->hit(name, listing.pattern, listing.record);
+  if (cache_ != nullptr) cache_->hit(name, listing.pattern);
 }
 
 }  // namespace proxycore::server

@@ -17,6 +17,11 @@ constexpr Millis limit{10'000};
 constexpr Millis retry_pause{1'000};
 constexpr std::size_t most_changed = 10'000;  // beyond: as if any had
 
+// There is none, or one that nobody can read.
+bool is_no_record(const Error& why) {
+  return why.code == Errc::not_found || why.code == Errc::invalid || why.code == Errc::limit;
+}
+
 }  // namespace
 
 WildcardCache::WildcardCache(Store& store, Seconds ttl, std::size_t most)
@@ -51,10 +56,10 @@ WildcardCache::~WildcardCache() {
   thread_.join();
 }
 
-void WildcardCache::hit(std::string_view name, std::string_view parent, const Record& record) {
+void WildcardCache::hit(std::string_view name, std::string_view parent) {
   const std::lock_guard lock(mutex_);
   if (hits_.size() >= max_waiting) return;
-  hits_.push_back({std::string(name), std::string(parent), record});
+  hits_.push_back({std::string(name), std::string(parent)});
   wake_.notify_one();
 }
 
@@ -89,15 +94,15 @@ void WildcardCache::run() {
     Result<void> done;
     if (any_row) done = load(by);
     if (done) done = note_rows(row_keys, by);
-    // Before new rows: they are made of what is there now.
+    for (const Hit& hit : hits) {
+      if (done) done = write(hit, by);
+    }
+    // After new rows: they may be of what was there before the change.
     if (done && any_changed) {
       changed.clear();
       for (const auto& row : rows_) changed.push_back(row.second.parent);
     }
     if (done) done = bust(changed, by);
-    for (const Hit& hit : hits) {
-      if (done) done = write(hit, by);
-    }
 
     lock.lock();
     if (done || ending_) continue;
@@ -129,9 +134,7 @@ Result<void> WildcardCache::note_rows(const std::set<std::string, std::less<>>& 
   for (const std::string& key : keys) {
     const std::string name = key.substr(keys::cached_prefix.size());
     auto record = store_.get(key, by);
-    if (!record && record.error().code != Errc::not_found && record.error().code != Errc::invalid) {
-      return std::move(record).error();
-    }
+    if (!record && !is_no_record(record.error())) return std::move(record).error();
     const auto known = rows_.find(name);
     const auto parent = record ? record->find("parent") : Record::iterator{};
     const bool is_row = record && parent != record->end();
@@ -148,10 +151,13 @@ Result<void> WildcardCache::write(const Hit& hit, const Deadline& by) {
   if (const auto count = count_.find(hit.parent); count != count_.end() && count->second >= most_) {
     return {};
   }
+  // As it is now: who was hit may know of an older one.
+  auto parent = store_.get(keys::host(hit.parent), by);
+  if (!parent) return is_no_record(parent.error()) ? Result<void>{} : std::move(parent).error();
   // First what it is found by when its wildcard changes.
   const std::string cached = keys::cached(hit.name);
   PX_CHECK(store_.put(cached, {{"host", hit.name}, {"parent", hit.parent}}, ttl_, by));
-  Record record = hit.record;
+  Record record = *std::move(parent);
   record["host"] = hit.name;
   record["is_cache"] = "true";
   record["is_wildcard"] = "false";
@@ -192,7 +198,7 @@ Result<void> WildcardCache::bust(std::span<const std::string> names, const Deadl
 
 Result<void> WildcardCache::remove(const std::string& name, If condition, const Deadline& by) {
   auto record = store_.get(keys::host(name), by);
-  if (!record && record.error().code != Errc::not_found) return std::move(record).error();
+  if (!record && !is_no_record(record.error())) return std::move(record).error();
   const bool is_cache = record && host::is_cache_row(*record);
   // That a row was written is told as a change of the host, too.
   if (is_cache && condition == If::replaced) return {};

@@ -38,8 +38,9 @@ class WildcardCache {
   WildcardCache(const WildcardCache&) = delete;
   WildcardCache& operator=(const WildcardCache&) = delete;
 
-  // `parent`, whose record this is, answered for `name`.
-  void hit(std::string_view name, std::string_view parent, const Record& record);
+  // `parent` answered for `name`. Nothing is written if the store has no record of it, as of those
+  // that are configured on one machine only.
+  void hit(std::string_view name, std::string_view parent);
   // Hosts changed; none named: any may have.
   void changed(std::span<const std::string> names);
 
@@ -47,7 +48,6 @@ class WildcardCache {
   struct Hit {
     std::string name;
     std::string parent;
-    Record record;
   };
   struct Row {
     std::string parent;

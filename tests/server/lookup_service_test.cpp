@@ -80,6 +80,8 @@ TEST_CASE("lookup service: a wildcard hit is written back") {
   const test::TempDir dir;
   const std::string path = dir.file("lookup.sock");
   const auto store = open_memory();
+  REQUIRE(store->put("proxy_Host_*.w.test",
+                     {{"host", "*.w.test"}, {"ip", "10.0.0.1"}, {"targetPort", "80"}}, {}, soon()));
   host::StatsIds ids(10);
   host::RouteTable::Builder builder(ids);
   REQUIRE(builder.add({.host = "*.w.test", .ip = "10.0.0.1", .target_port = 80}, "store"));
@@ -94,4 +96,25 @@ TEST_CASE("lookup service: a wildcard hit is written back") {
   while (!store->get("proxy_Host_a.w.test", by) && !by.passed()) {
   }
   CHECK(store->get("proxy_Host_a.w.test", by)->at("wildcard_parent") == "*.w.test");
+}
+
+TEST_CASE("lookup service: where the record is older than the table, the table tells") {
+  const test::TempDir dir;
+  const std::string path = dir.file("lookup.sock");
+  const auto store = open_memory();
+  REQUIRE(store->put("proxy_Host_a.test",
+                     {{"host", "a.test"}, {"ip", "10.0.0.1"}, {"targetPort", "80"}}, {}, soon()));
+  host::StatsIds ids(10);
+  host::RouteTable::Builder builder(ids);
+  REQUIRE(builder.add(
+      {.host = "a.test", .ip = "10.0.0.1", .target_port = 81, .connect_timeout = Millis{300}},
+      "store"));
+  base::Snapshot<host::RouteTable> table;
+  table.publish(builder.finish());
+  const auto fd = lookup::SocketServer::listen(path, "");
+  REQUIRE(fd);
+  const LookupService service(*fd, table, store.get(), nullptr);
+  const std::string reply = ask(path, "a.test");
+  CHECK(reply.find(R"("targetPort":"81")") != std::string::npos);
+  CHECK(reply.find(R"("connectTimeout":"300")") != std::string::npos);
 }

@@ -21,14 +21,22 @@ Deadline soon() {
   return Deadline::in(Millis{10'000});
 }
 
-Record parent_record() {
-  return {{"host", "*.w.test"},    {"ip", "10.0.0.1"},      {"targetPort", "80"},
-          {"is_wildcard", "true"}, {"created_by", "alice"}, {"unknown", "kept"}};
-}
-
 struct Fixture {
   test::AwayStore store;
 
+  Fixture() {
+    for (const char* parent : {"*.w.test", "**.w.test", "*.other.test"}) put_parent(parent);
+  }
+  void put_parent(const std::string& name, const std::string& ip = "10.0.0.1") {
+    REQUIRE(store.here().put(host::keys::host(name),
+                             {{"host", name},
+                              {"ip", ip},
+                              {"targetPort", "80"},
+                              {"is_wildcard", "true"},
+                              {"created_by", "alice"},
+                              {"unknown", "kept"}},
+                             {}, soon()));
+  }
   Record row(const std::string& name) {
     auto record = store.here().get(host::keys::host(name), soon());
     return record ? *record : Record{};
@@ -49,7 +57,7 @@ struct Fixture {
 
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: a hit becomes a host with its parent's fields") {
   WildcardCache cache(store, hour, 10);
-  cache.hit("a.w.test", "*.w.test", parent_record());
+  cache.hit("a.w.test", "*.w.test");
   REQUIRE(eventually([&] { return !row("a.w.test").empty(); }));
   CHECK(row("a.w.test") == Record{{"host", "a.w.test"},
                                   {"ip", "10.0.0.1"},
@@ -67,9 +75,9 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: a hit becomes a host with its parent
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: random names are written up to the bound") {
   WildcardCache cache(store, hour, 5);
   for (int i = 0; i < 200; ++i) {
-    cache.hit("x" + std::to_string(i) + ".w.test", "*.w.test", parent_record());
+    cache.hit("x" + std::to_string(i) + ".w.test", "*.w.test");
   }
-  cache.hit("a.other.test", "*.other.test", parent_record());
+  cache.hit("a.other.test", "*.other.test");
   REQUIRE(eventually([&] { return !row("a.other.test").empty(); }));
   CHECK(rows() == 6);
 }
@@ -80,16 +88,16 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows of others count, and those befo
                              soon()));
   }
   WildcardCache cache(store, hour, 2);
-  cache.hit("c.w.test", "*.w.test", parent_record());
-  cache.hit("a.other.test", "*.other.test", parent_record());
+  cache.hit("c.w.test", "*.w.test");
+  cache.hit("a.other.test", "*.other.test");
   REQUIRE(eventually([&] { return !row("a.other.test").empty(); }));
   CHECK(row("c.w.test").empty());
 }
 
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows go when their wildcard changes") {
   WildcardCache cache(store, hour, 10);
-  cache.hit("a.w.test", "*.w.test", parent_record());
-  cache.hit("b.other.test", "*.other.test", parent_record());
+  cache.hit("a.w.test", "*.w.test");
+  cache.hit("b.other.test", "*.other.test");
   REQUIRE(eventually([&] { return !row("b.other.test").empty(); }));
   const std::vector<std::string> changed = {"*.w.test"};
   cache.changed(changed);
@@ -102,9 +110,33 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows go when their wildcard changes"
   CHECK(row("b.other.test").empty());
 }
 
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows are made of what the store holds now") {
+  WildcardCache cache(store, hour, 10);
+  put_parent("*.w.test", "10.0.0.2");
+  cache.hit("a.w.test", "*.w.test");
+  cache.hit("a.gone.test", "*.gone.test");
+  cache.hit("b.other.test", "*.other.test");
+  REQUIRE(eventually([&] { return !row("b.other.test").empty(); }));
+  CHECK(row("a.w.test").at("ip") == "10.0.0.2");
+  CHECK(row("a.gone.test").empty());
+  CHECK(rows() == 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: a hit of before a change leaves no row behind") {
+  WildcardCache cache(store, hour, 10);
+  store.away = true;  // so that both are seen to together
+  cache.hit("a.w.test", "*.w.test");
+  const std::vector<std::string> changed = {"*.w.test"};
+  cache.changed(changed);
+  store.away = false;
+  cache.hit("b.other.test", "*.other.test");
+  REQUIRE(eventually([&] { return !row("b.other.test").empty(); }));
+  CHECK(eventually([&] { return row("a.w.test").empty(); }));
+}
+
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: rows go when another wildcard could answer") {
   WildcardCache cache(store, hour, 10);
-  cache.hit("a.b.w.test", "**.w.test", parent_record());
+  cache.hit("a.b.w.test", "**.w.test");
   REQUIRE(eventually([&] { return !row("a.b.w.test").empty(); }));
   const std::vector<std::string> changed = {"*.b.w.test"};
   cache.changed(changed);
@@ -115,8 +147,8 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: a host of its own is neither overwri
   const Host own{.host = "a.w.test", .ip = "10.0.0.9", .target_port = 90};
   REQUIRE(save(store.here(), own, soon()));
   WildcardCache cache(store, hour, 10);
-  cache.hit("a.w.test", "*.w.test", parent_record());
-  cache.hit("b.w.test", "*.w.test", parent_record());
+  cache.hit("a.w.test", "*.w.test");
+  cache.hit("b.w.test", "*.w.test");
   REQUIRE(eventually([&] { return !row("b.w.test").empty(); }));
   CHECK(row("a.w.test").at("ip") == "10.0.0.9");
   CHECK(rows() == 1);
@@ -133,7 +165,7 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: a host of its own is neither overwri
 
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: while the store is away, rows that must go wait") {
   WildcardCache cache(store, hour, 10);
-  cache.hit("a.w.test", "*.w.test", parent_record());
+  cache.hit("a.w.test", "*.w.test");
   REQUIRE(eventually([&] { return !row("a.w.test").empty(); }));
   store.away = true;
   const std::vector<std::string> changed = {"*.w.test"};
