@@ -20,6 +20,9 @@ constexpr Millis look_pause{1'000};  // between two looks at the store's health
 constexpr std::int64_t confirm_pause =
     10'000;                                  // milliseconds between two confirmations of the copy
 constexpr std::size_t most_pending = 4'096;  // changed hosts; beyond, the table is built whole
+// Who is asked for hosts may learn of a change after us: it is told again.
+constexpr Millis repeats[] = {Millis{40}, Millis{200}, Millis{1'000}};
+constexpr std::size_t most_repeats = 1'000;  // beyond, it is told once
 // Fewer may go at once without anybody asking why.
 constexpr std::size_t least_suspicious = 100;
 
@@ -72,6 +75,7 @@ void RouteFeed::stop() {
     ending_ = true;
     wake_.notify_one();
   }
+  stop_.request_stop();
   if (thread_.joinable()) thread_.join();
   mirror_.reset();
 }
@@ -108,16 +112,27 @@ void RouteFeed::run() {
         done = any ? read_whole(RouteSource::Clash::skip, Belief::checked, {}) : read_changed(keys);
       }
       tell(any, keys);
+      if (!options_.whole) repeat_later(any, keys);
       lock.lock();
-      // The store may be back soon.
-      again = done ? Clock::time_point::max() : Clock::now() + retry_pause;
+      if (!done) {
+        again = Clock::now() + retry_pause;  // it may be back soon
+      } else if (any || !state_.distrusted) {
+        again = Clock::time_point::max();
+      } else {
+        again = std::min(again, Clock::now() + retry_pause);  // its hosts may be back
+      }
+    } else if (!repeats_.empty() && now >= repeats_.begin()->first) {
+      lock.unlock();
+      repeat_due();
+      lock.lock();
     } else if (now >= look_at) {
       lock.unlock();
       look_after();
       lock.lock();
       look_at = Clock::now() + look_pause;
     } else {
-      wake_.wait_until(lock, std::min(again, look_at));
+      const auto due = repeats_.empty() ? look_at : std::min(repeats_.begin()->first, look_at);
+      wake_.wait_until(lock, std::min(again, due));
     }
   }
 }
@@ -132,6 +147,19 @@ void RouteFeed::tell(bool any, const std::vector<std::string>& keys) {
     if (name) names.push_back(*std::move(name));
   }
   if (!names.empty()) changed_(names);
+}
+
+void RouteFeed::repeat_later(bool any, const std::vector<std::string>& keys) {
+  const auto now = Clock::now();
+  for (const Millis span : repeats) {
+    if (repeats_.size() < most_repeats) repeats_.emplace(now + span, Change{any, keys});
+  }
+}
+
+void RouteFeed::repeat_due() {
+  const Change change = std::move(repeats_.begin()->second);
+  repeats_.erase(repeats_.begin());
+  tell(change.any, change.keys);
 }
 
 // Tables that nobody uses any more, and how old ours is.
@@ -167,7 +195,7 @@ Result<void> RouteFeed::read_whole(RouteSource::Clash clash, Belief belief,
                                    const std::function<Result<void>()>& before_publishing) {
   Result<Table> next = source_.build_declared();
   if (options_.whole) {
-    next = source_.build(store_, true, Deadline::in(store_limit), clash);
+    next = source_.build(store_, true, Deadline::in(store_limit, stop_.get_token()), clash);
   }
   away_ = !next && !is_conflict(next.error());
   if (!next) {
@@ -235,10 +263,11 @@ Result<void> RouteFeed::read_changed(const std::vector<std::string>& keys) {
   if (!options_.whole) return {};
   Table before = table_.current();
   // Hosts that were missed while the store was away are found only by reading them all.
-  if (away_ || !before->complete()) {
+  if (away_ || (!before->complete() && !distrusted())) {
     return read_whole(RouteSource::Clash::skip, Belief::checked, {});
   }
-  auto next = source_.update(std::move(before), store_, keys, Deadline::in(store_limit));
+  const Deadline by = Deadline::in(store_limit, stop_.get_token());
+  auto next = source_.update(std::move(before), store_, keys, by);
   if (next && *next == nullptr) {
     return read_whole(RouteSource::Clash::skip, Belief::checked, {});
   }
@@ -269,8 +298,8 @@ bool RouteFeed::loses_hosts(const host::RouteTable& next) const {
   const std::size_t after = next.size() - own;
   if (before == 0) return false;
   if (after == 0) return true;
-  const bool half_gone = after < before / 2;
-  return half_gone && (distrusted() || before - after > least_suspicious);
+  if (distrusted()) return after < before;
+  return after < before / 2 && before - after > least_suspicious;
 }
 
 Result<void> RouteFeed::reload(std::vector<Config::DeclaredHost> hosts,

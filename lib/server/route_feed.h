@@ -4,7 +4,7 @@
 // number more a table built whole. What cannot be read leaves the last table in force. A store on
 // other machines may be away when we start: then the copy of it on this machine's disk serves.
 // A store that suddenly has no hosts, or far fewer, has probably lost them: it is not believed
-// until its hosts are back or an operator reloads.
+// until its hosts are back or an operator reloads. Single changes count all the same.
 // Source: the design's "goes on serving known hosts". Not here: what a table is made of
 // (route_source.h), keeping the copy (mirror.h). Thread: any, but for the constructor and
 // prepare().
@@ -21,10 +21,12 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -76,6 +78,10 @@ class RouteFeed {
 
  private:
   using Table = RouteSource::Table;
+  struct Change {
+    bool any = false;
+    std::vector<std::string> keys;
+  };
   enum class Belief { checked, told };  // told: an operator says that it is right
 
   void run();
@@ -86,6 +92,8 @@ class RouteFeed {
   Result<void> read_changed(const std::vector<std::string>& keys);
   void publish(Table next);
   void tell(bool any, const std::vector<std::string>& keys);
+  void repeat_later(bool any, const std::vector<std::string>& keys);
+  void repeat_due();
   void look_after();
   void mark_away();
   [[nodiscard]] bool loses_hosts(const host::RouteTable& next) const;
@@ -109,6 +117,9 @@ class RouteFeed {
   bool ending_ = false;
   State state_;
   std::int64_t confirmed_ = 0;  // the copy, last
+
+  std::stop_source stop_;                             // of reading, by who ends this
+  std::multimap<Clock::time_point, Change> repeats_;  // the thread's
 
   std::thread thread_;
 };

@@ -95,19 +95,21 @@ Result<RouteSource::Table> RouteSource::update(Table before, Store& store,
       return declared.host.host == name;
     });
     auto record = store.get(key, by);
-    if (!record && record.error().code != Errc::not_found) {
-      return std::move(record).error().within(key);
-    }
+    const Errc failure = record ? Errc{} : record.error().code;
+    const bool is_absent = !record && failure == Errc::not_found;
+    // Of another type than a record, or too large.
+    const bool is_broken = !record && (failure == Errc::invalid || failure == Errc::limit);
+    if (!record && !is_absent && !is_broken) return std::move(record).error().within(key);
     if (clashes) {
-      if (record)
+      if (!is_absent)
         skipped(place, key, {Errc::conflict, "the configuration has a host of that name"});
       continue;
     }
-    if (!record || host::is_cache_row(*record)) {
+    if (is_absent || (record && host::is_cache_row(*record))) {
       change.remove(name);
       continue;
     }
-    auto host = host::host_from(*record);
+    auto host = record ? host::host_from(*record) : std::move(record).error();
     if (host && host->host != name) host = Error{Errc::invalid, "field 'host' is not its key's"};
     Result<void> put = host ? change.put(*host) : Result<void>(std::move(host).error());
     if (put) continue;

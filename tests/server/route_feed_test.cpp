@@ -3,6 +3,7 @@
 #include "host/keys.h"
 #include "support/away_store.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -163,7 +164,10 @@ TEST_CASE_FIXTURE(Fixture, "route feed: a store that lost its hosts is not belie
   put("c.test", 3);
   CHECK(eventually([&] { return port("c.test") == 3; }));
   CHECK(port("a.test") == 1);
+  CHECK(eventually([&] { return !feed->state().distrusted; }));  // its hosts are back
   store.empty = true;
+  store.tell("proxy_Host_");
+  CHECK(eventually([&] { return feed->state().distrusted; }));
   REQUIRE(feed->reload({}, {}));
   CHECK(port("a.test") == 0);
   CHECK_FALSE(feed->state().distrusted);
@@ -178,6 +182,9 @@ TEST_CASE_FIXTURE(Fixture, "route feed: only changes are told where there is no 
   CHECK(port("a.test") == 0);
   CHECK(port("file.test") == 8080);
   CHECK_FALSE(table.current()->complete());
+  // Again a little later, since the lookup service may have learned of it after us.
+  CHECK(eventually([&] { return times >= 4; }));
+  CHECK(std::count(names.begin(), names.end(), "a.test") >= 4);
 }
 
 TEST_CASE_FIXTURE(Fixture,
