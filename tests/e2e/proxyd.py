@@ -80,12 +80,12 @@ def toml(value):
 
 
 def config_text(tables, hosts):
-    """A configuration file: {"limits.body_size": 5} and a list of host records."""
-    lines = []
-    for table in sorted({key.split(".")[0] for key in tables}):
+    """A configuration file: {"limits.body_size": 5, "lookup": [...]} and a list of host records."""
+    lines = [f"{key} = {toml(value)}" for key, value in tables.items() if "." not in key]
+    inside = [(*key.split("."), value) for key, value in tables.items() if "." in key]
+    for table in sorted({table for table, _, _ in inside}):
         lines.append(f"[{table}]")
-        lines += [f"{key.split('.')[1]} = {toml(value)}" for key, value in tables.items()
-                  if key.split(".")[0] == table]
+        lines += [f"{key} = {toml(value)}" for where, key, value in inside if where == table]
     for host in hosts:
         lines.append("[[host]]")
         lines += [f"{key} = {toml(value)}" for key, value in host.items()]
@@ -101,8 +101,12 @@ def record(name, origin, **more):
 class Proxyd(Process):
     """proxyd with a configuration of its own: one listener, one admin listener, given hosts."""
 
-    def __init__(self, directory, hosts=(), name="proxyd", env=None, **tables):
-        """Keys of the configuration with '__' for the dot: limits__body_size=5."""
+    def __init__(self, directory, hosts=(), name="proxyd", env=None, awaited="/readyz", **tables):
+        """Keys of the configuration with '__' for the dot: limits__body_size=5.
+
+        Returns when `awaited`, a page of the admin listener, is answered with 200.
+        """
+        self.awaited = awaited
         self.port = free_port()
         self.admin_port = free_port()
         self.config_path = pathlib.Path(directory) / f"{name}.toml"
@@ -130,7 +134,7 @@ class Proxyd(Process):
     def ready(self):
         # Its ports are open before it has read the hosts.
         try:
-            return self.admin("/readyz").status == 200
+            return self.admin(self.awaited).status == 200
         except (ConnectionError, Failed):
             return False
 
