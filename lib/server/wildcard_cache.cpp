@@ -154,16 +154,19 @@ Result<void> WildcardCache::write(const Hit& hit, const Deadline& by) {
   // As it is now: who was hit may know of an older one.
   auto parent = store_.get(keys::host(hit.parent), by);
   if (!parent) return is_no_record(parent.error()) ? Result<void>{} : std::move(parent).error();
-  // First what it is found by when its wildcard changes.
+  // What it is found by when its wildcard changes comes first, so that nobody can leave a row
+  // without it; and again, as another service may have removed it with a row of before.
   const std::string cached = keys::cached(hit.name);
-  PX_CHECK(store_.put(cached, {{"host", hit.name}, {"parent", hit.parent}}, ttl_, by));
+  const Record entry = {{"host", hit.name}, {"parent", hit.parent}};
+  PX_CHECK(store_.put(cached, entry, ttl_, by));
   Record record = *std::move(parent);
   record["host"] = hit.name;
   record["is_cache"] = "true";
   record["is_wildcard"] = "false";
   record["wildcard_parent"] = hit.parent;
   auto created = store_.create(keys::host(hit.name), record, ttl_, by);
-  if (created) {
+  if (created) PX_CHECK(store_.put(cached, entry, ttl_, by));
+  if (created || (created.error().code == Errc::conflict && is_row(hit.name, by))) {
     add_row(hit.name, hit.parent);
     return {};
   }
@@ -171,6 +174,11 @@ Result<void> WildcardCache::write(const Hit& hit, const Deadline& by) {
   // A host of that name is there: nothing to do.
   if (created.error().code == Errc::conflict) return {};
   return created;
+}
+
+bool WildcardCache::is_row(const std::string& name, const Deadline& by) {
+  const auto record = store_.get(keys::host(name), by);
+  return record && host::is_cache_row(*record);
 }
 
 // Removes the rows of these wildcards, those that one of them could answer now, and what is left of
@@ -202,8 +210,9 @@ Result<void> WildcardCache::remove(const std::string& name, If condition, const 
   const bool is_cache = record && host::is_cache_row(*record);
   // That a row was written is told as a change of the host, too.
   if (is_cache && condition == If::replaced) return {};
-  if (is_cache) PX_CHECK(store_.erase(keys::host(name), by));
+  // In this order, so that another service that writes the row anew meanwhile leaves it whole.
   PX_CHECK(store_.erase(keys::cached(name), by));
+  if (is_cache) PX_CHECK(store_.erase(keys::host(name), by));
   remove_row(name);
   return {};
 }

@@ -58,6 +58,8 @@ class WildcardCache {
   Result<void> load(const Deadline& by);
   Result<void> note_rows(const std::set<std::string, std::less<>>& keys, const Deadline& by);
   Result<void> write(const Hit& hit, const Deadline& by);
+  // Whether a row is there.
+  bool is_row(const std::string& name, const Deadline& by);
   Result<void> bust(std::span<const std::string> names, const Deadline& by);
   enum class If { any, replaced };  // replaced: by a host of its own
   Result<void> remove(const std::string& name, If condition, const Deadline& by);

@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import harness
@@ -622,6 +623,38 @@ def _(directory):
                 seen(proxy, "x.y.deep.test", "moved")
             until(lambda: "x.y.deep.test" not in rows(redis, "**.deep.test"), "the row of the other is gone")
             pass_some()
+
+
+
+@test("two lookup services write the same names, and each removes what the other wrote")
+def _(directory):
+    with installed(directory) as here, stopping(Backend("moved")) as moved:
+        redis, origins = here.redis, (here.origin, moved)
+        service = str(directory / "second.socket")
+        here.proxy("second", lookup_service__listen=service)
+        here.proxy("second asking", lookup=["cache", "redis", "socket"], lookup_service__connect=service)
+        asking = here.proxies[1::2]
+        redis.save("*.both.test", moved, is_wildcard="true")
+        for turn in range(4):
+            origin = origins[turn % 2]
+            redis.save("*.both.test", origin, is_wildcard="true")
+            for proxy in here.proxies:
+                seen(proxy, "x.both.test", origin.name)
+            names = [f"n{turn}x{number}.both.test" for number in range(40)]
+
+            def ask_all():
+                threads = [threading.Thread(target=lambda to=proxy: [fetch(to.address, name) for name in names])
+                           for proxy in asking]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                return rows(redis, "*.both.test") >= set(names)
+            until(ask_all, "all are written")
+            listed = {key.removeprefix("proxy_Cached_") for key in redis.keys("proxy_Cached_*.both.test")}
+            expect(listed >= set(names), f"rows without entry: {sorted(set(names) - listed)}")
+        redis.remove("*.both.test")
+        until(lambda: not redis.keys("proxy_*both.test"), "all rows are gone")
 
 
 

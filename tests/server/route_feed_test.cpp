@@ -123,8 +123,7 @@ TEST_CASE_FIXTURE(Fixture, "route feed: starts from the copy on disk when the st
   CHECK(feed->state().known);
   CHECK(feed->state().from_copy);
   store.away = false;
-  CHECK(eventually([&] { return table.current()->complete(); }));
-  CHECK_FALSE(feed->state().from_copy);
+  CHECK(eventually([&] { return table.current()->complete() && !feed->state().from_copy; }));
 }
 
 TEST_CASE_FIXTURE(Fixture, "route feed: without store and copy it starts with the file's hosts") {
@@ -135,8 +134,7 @@ TEST_CASE_FIXTURE(Fixture, "route feed: without store and copy it starts with th
   CHECK_FALSE(feed->state().known);
   put("a.test", 1);
   store.away = false;
-  CHECK(eventually([&] { return port("a.test") == 1; }));
-  CHECK(feed->state().known);
+  CHECK(eventually([&] { return port("a.test") == 1 && feed->state().known; }));
 }
 
 TEST_CASE_FIXTURE(Fixture, "route feed: a store that is not remote must be there") {

@@ -1,6 +1,7 @@
 #include "server/route_source.h"
 
 #include "host/keys.h"
+#include "support/away_store.h"
 #include <proxycore/observe.h>
 
 #include <string>
@@ -198,6 +199,24 @@ TEST_CASE("route source: an update differs in the hosts that changed") {
   CHECK(port_of(**next, "file.test") == 8080);
   CHECK((*next)->complete());
   CHECK(port_of(**first, "a.test") == 1);
+}
+
+TEST_CASE("route source: a key of another type costs its host only") {
+  test::AwayStore store;
+  put(store, "a.test", 1);
+  put(store, "b.test", 2);
+  RouteSource source(10);
+  const auto first = source.build(store, true, soon(), Clash::skip);
+  REQUIRE(first);
+  put(store, "b.test", 12);
+  store.misused = "proxy_Host_a.test";
+  const std::vector<std::string> changed = {"proxy_Host_a.test", "proxy_Host_b.test"};
+  const auto next = source.update(*first, store, changed, soon());
+  REQUIRE(next);
+  CHECK(port_of(**next, "a.test") == 0);
+  CHECK(port_of(**next, "b.test") == 12);
+  store.away = true;
+  CHECK_FALSE(source.update(*first, store, changed, soon()));
 }
 
 TEST_CASE("route source: a host in another spelling needs a table that is built whole") {

@@ -163,6 +163,24 @@ TEST_CASE_FIXTURE(Fixture, "wildcard cache: a host of its own is neither overwri
   CHECK(row("b.w.test").at("ip") == "10.0.0.8");
 }
 
+TEST_CASE_FIXTURE(Fixture, "wildcard cache: a row that another service was faster to write stays") {
+  WildcardCache cache(store, hour, 10);
+  REQUIRE(store.here().put("proxy_Host_a.w.test",
+                           {{"host", "a.w.test"},
+                            {"ip", "10.0.0.1"},
+                            {"targetPort", "80"},
+                            {"is_cache", "true"},
+                            {"wildcard_parent", "*.w.test"}},
+                           {}, soon()));
+  cache.hit("a.w.test", "*.w.test");
+  cache.hit("b.w.test", "*.w.test");
+  REQUIRE(eventually([&] { return !row("b.w.test").empty(); }));
+  CHECK(rows() == 2);
+  const std::vector<std::string> changed = {"*.w.test"};
+  cache.changed(changed);
+  CHECK(eventually([&] { return rows() == 0 && row("a.w.test").empty(); }));
+}
+
 TEST_CASE_FIXTURE(Fixture, "wildcard cache: while the store is away, rows that must go wait") {
   WildcardCache cache(store, hour, 10);
   cache.hit("a.w.test", "*.w.test");

@@ -1,4 +1,4 @@
-// A memory store that can be away, as one on another machine is, or lose everything.
+// A memory store that can be away, as one on another machine is, lose everything, or be misused.
 #pragma once
 
 #include <proxycore/store.h>
@@ -16,12 +16,14 @@ class AwayStore final : public Store {
  public:
   std::atomic<bool> away = false;
   std::atomic<bool> empty = false;  // it has lost everything
+  std::string misused;              // a key that holds something else than a record
 
   Store& here() { return *store_; }
 
   Result<Record> get(std::string_view key, const Deadline& by) override {
     if (away) return gone();
     if (empty) return Error{Errc::not_found};
+    if (key == misused) return Error{Errc::invalid, "expected a hash"};
     return store_->get(key, by);
   }
   Result<void> put(std::string_view key, const Record& record, Ttl ttl,
