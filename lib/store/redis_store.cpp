@@ -429,14 +429,16 @@ Result<void> RedisStore::update(std::string_view key, const Change& change, Life
     PX_TRY(const Reply left, client->call({"PTTL", key}, by));
     const Result<Record> before = record_from(key, std::move(reply));
     const Result<Record> next = before ? change(*before) : before.error();
-    const Result<void> good = next ? check_record(key, *next, std::nullopt) : next.error();
+    Result<void> good = next ? check_record(key, *next, std::nullopt) : next.error();
     if (!good) {
       client->drop();  // and with it the watch
       return good;
     }
     Transaction transaction(*client, key);
     std::optional<std::string> millis;
-    if (life == Life::as_before && left.integer > 0) millis = std::to_string(left.integer);
+    if (life == Life::as_before && left.integer >= 0) {  // negative: it does not end
+      millis = std::to_string(std::max<std::int64_t>(left.integer, 1));
+    }
     transaction.set(*next, std::move(millis));
     transaction.end();
     PX_TRY(const bool written, transaction.done(by));
