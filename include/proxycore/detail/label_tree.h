@@ -18,8 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include <sys/mman.h>
-
 namespace proxycore {
 
 inline constexpr std::size_t max_host_name = 253;    // bytes of a name or pattern
@@ -43,17 +41,10 @@ namespace detail {
 // addresses costs as much as fetching what is there.
 struct LargePages {
   static constexpr std::size_t size = std::size_t{2} << 20;
-  static void* allocate(std::size_t bytes) {
-    void* memory = ::operator new (bytes, std::align_val_t{size});
-#ifdef MADV_HUGEPAGE
-    (void)::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish
-#endif
-    return memory;
-  }
+  static void* allocate(std::size_t bytes);  // lib/host/large_pages.cpp
+  static void free(void* memory) noexcept { ::operator delete (memory, std::align_val_t{size}); }
   struct Free {
-    void operator()(std::byte* memory) const noexcept {
-      ::operator delete (memory, std::align_val_t{size});
-    }
+    void operator()(std::byte* memory) const noexcept { free(memory); }
   };
 };
 
@@ -67,7 +58,7 @@ struct LargePagesAllocator {
   }
   void deallocate(T* memory, std::size_t count) noexcept {
     if (count * sizeof(T) >= LargePages::size) {
-      ::operator delete (memory, std::align_val_t{LargePages::size});
+      LargePages::free(memory);
     } else {
       ::operator delete(memory);
     }
