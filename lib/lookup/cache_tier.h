@@ -53,7 +53,8 @@ class CacheTier final : public Tier {
 
   io::Loop& loop_;
   const Limits limits_;
-  std::unordered_map<std::string_view, std::unique_ptr<Entry>> entries_;  // keys view the names
+  // Keys view the names.
+  std::unordered_map<std::string_view, std::unique_ptr<Entry>, NameHash> entries_;
   base::List<Entry> again_;  // used more than once; the last used first, as in once_
   base::List<Entry> once_;
   std::size_t again_count_ = 0;

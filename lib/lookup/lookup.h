@@ -33,6 +33,14 @@ inline Answer unknown() {
   return std::shared_ptr<const Route>();
 }
 
+// Names come from clients: seeded, so that nobody can choose some that collide.
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const noexcept {
+    return detail::hash(name, detail::process_seed());
+  }
+};
+
 // Destroying it cancels.
 class Waiter : public base::ListNode<> {
  public:
@@ -127,7 +135,7 @@ class Lookup {
   LookupCounters& counters_;
   std::vector<std::unique_ptr<Flight>> all_;  // flights
   base::List<Flight, FlightTag> free_;
-  std::unordered_map<std::string_view, Flight*> by_name_;  // keys view the flights' names
+  std::unordered_map<std::string_view, Flight*, NameHash> by_name_;  // keys view the flights' names
   std::size_t flying_ = 0;  // those that wait, outdated ones included
 };
 

@@ -61,8 +61,8 @@ class RedisTier final : public Tier {
   host::StatsIds& ids_;
   redis::AsyncClient client_;
   Complaints complaints_;
-  std::unordered_map<std::string, std::int64_t> too_large_;  // names, until milliseconds
-  std::vector<std::unique_ptr<Query>> all_;                  // queries
+  std::unordered_map<std::string, std::int64_t, NameHash> too_large_;  // names, until milliseconds
+  std::vector<std::unique_ptr<Query>> all_;                            // queries
   base::List<Query, FreeTag> free_;
 };
 
