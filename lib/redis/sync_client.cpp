@@ -147,6 +147,8 @@ Result<void> SyncClient::connect(const Deadline& by) {
   if (still_good()) return {};
   drop();
   Result<void> made = backoff_.admit();
+  // Who comes without time learns nothing about the server.
+  if (made && by.passed()) made = Error{Errc::timeout, "no time to connect"};
   if (made) {
     const Deadline soon = at_most(by, connect_patience);
     made = dial(soon);

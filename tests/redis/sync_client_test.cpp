@@ -133,6 +133,14 @@ TEST_CASE("redis client: a server that does not answer costs the deadline, and t
   CHECK(client.connect(soon()).error().code == Errc::closed);  // at once
 }
 
+TEST_CASE("redis client: who comes too late to connect is not the server's failure") {
+  const test::Door door;
+  Backoff backoff;
+  SyncClient client(url_of(door), backoff);
+  CHECK(client.connect(Deadline::in(Millis{0})).error().code == Errc::timeout);
+  CHECK_FALSE(backoff.failure());
+}
+
 TEST_CASE("redis client: a reply that does not come drops the connection") {
   const test::Door door;
   Backoff backoff;
