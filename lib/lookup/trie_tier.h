@@ -1,7 +1,7 @@
 // TrieTier: answers from the worker's view of the in-process RouteTable.
 //
-// A table that has every host decides that others do not exist; one that has only some (those of
-// the configuration file) leaves that to later tiers.
+// A table that has every host decides that others do not exist. One that is to have them all but
+// lacks some now cannot tell; one of the configuration file's hosts alone does not know.
 // Thread: its worker's; tables are delivered by View::set.
 #pragma once
 
@@ -17,15 +17,18 @@ namespace proxycore::lookup {
 
 class TrieTier final : public Tier {
  public:
+  enum class Holds { all, some };
+
   // `name`: what the configuration calls it ("trie", "replica").
-  TrieTier(std::string name, const base::View<host::RouteTable>& routes)
-      : name_(std::move(name)), routes_(routes) {}
+  TrieTier(std::string name, const base::View<host::RouteTable>& routes, Holds holds = Holds::all)
+      : name_(std::move(name)), routes_(routes), holds_(holds) {}
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
   std::optional<Answer> find(std::string_view host, Waiter& later) override;
 
  private:
   const std::string name_;
   const base::View<host::RouteTable>& routes_;
+  const Holds holds_;
 };
 
 }  // namespace proxycore::lookup

@@ -38,6 +38,9 @@ namespace {
 // Descriptors for everything that is neither a client's nor a target's connection.
 constexpr rlim_t reserved_descriptors = 128;
 
+// The hosts of the configuration file, where they are not in a table with the store's.
+constexpr std::string_view file_tier = "file";
+
 namespace log = base::log;
 
 // A client may need a connection to a target as well.
@@ -235,7 +238,7 @@ void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
 Result<void> Server::Parts::prepare_lookup() {
   PX_TRY(auto tiers, server::lookup_tiers(config, store.describe()));
   // The hosts of the file are in the table of the store's; where there is none, they come first.
-  if (!server::has_table(tiers)) tiers.insert(tiers.begin(), "file");
+  if (!server::has_table(tiers)) tiers.insert(tiers.begin(), std::string(file_tier));
   for (const std::string& name : tiers) {
     PX_TRY(auto make, tier(name));
     shared.tiers.push_back(std::move(make));
@@ -279,8 +282,10 @@ Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
           new lookup::SocketTier(loop, config.lookup_service.connect, limits, routes.ids()));
     });
   }
-  return proxy::MakeTier([name](io::Loop&, const Routes& hosts) {
-    return std::unique_ptr<Tier>(new lookup::TrieTier(name, hosts));
+  using Holds = lookup::TrieTier::Holds;
+  const Holds holds = name == file_tier ? Holds::some : Holds::all;
+  return proxy::MakeTier([name, holds](io::Loop&, const Routes& hosts) {
+    return std::unique_ptr<Tier>(new lookup::TrieTier(name, hosts, holds));
   });
 }
 

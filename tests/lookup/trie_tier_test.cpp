@@ -29,10 +29,9 @@ TEST_CASE("lookup: the trie answers at once, also that there is no such host") {
   lookup::TrieTier tier("trie", view);
   NoWaiter waiter;
   CHECK(tier.name() == "trie");
-  auto before = tier.find("a.example.test", waiter);
+  const auto before = tier.find("a.example.test", waiter);
   REQUIRE(before);
-  REQUIRE(*before);
-  CHECK(**before == nullptr);  // without a table it knows nothing
+  CHECK(before->error().code == Errc::busy);  // without a table it cannot tell
 
   view.set(table_of("*.example.test", 8001));
   const auto found = tier.find("a.example.test", waiter);
@@ -47,7 +46,7 @@ TEST_CASE("lookup: the trie answers at once, also that there is no such host") {
 TEST_CASE("lookup: a table that has not all hosts does not decide that there is none") {
   base::View<host::RouteTable> view;
   view.set(table_of("*.example.test", 8001, false));
-  lookup::TrieTier tier("file", view);
+  lookup::TrieTier tier("file", view, lookup::TrieTier::Holds::some);
   NoWaiter waiter;
   CHECK(tier.name() == "file");
   CHECK_FALSE(tier.remote());
@@ -58,6 +57,10 @@ TEST_CASE("lookup: a table that has not all hosts does not decide that there is 
   REQUIRE(missing);
   REQUIRE(*missing);
   CHECK(**missing == nullptr);
+  // Nor does one that lacks some for a while, but that is no answer.
+  lookup::TrieTier replica("replica", view);
+  CHECK((**replica.find("a.example.test", waiter))->pattern == "*.example.test");
+  CHECK(replica.find("other.test", waiter)->error().code == Errc::busy);
 }
 
 TEST_CASE("lookup: who holds a route keeps the table it came from") {
