@@ -235,12 +235,18 @@ TEST_CASE("lookup service: a request that is too long ends the connection") {
 
 TEST_CASE("lookup service: who takes no answers is not read from, and given up in the end") {
   SocketServer::Limits limits;
-  limits.write = Millis{100};
+  bool takes_them = false;
+  SUBCASE("given up") {
+    limits.write = Millis{100};
+  }
+  SUBCASE("but if it takes them, however late, it gets them all") {
+    takes_them = true;
+  }
   Rig rig(limits);
   rig.hosts.records["a.test"]["note"] = std::string(100'000, 'x');
   const Fd fd = rig.client();
   std::string many;
-  for (int i = 0; i < 2'000; ++i) many += asks("a.test");
+  for (int i = 0; i < 300; ++i) many += asks("a.test");
   many.resize(::send(fd.get(), many.data(), many.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
   run_turns(rig.loop, 20);
   // What waits is bounded: far from all was answered.
@@ -250,11 +256,10 @@ TEST_CASE("lookup service: who takes no answers is not read from, and given up i
   const Fd other = rig.client();
   other.send(asks("none.test"));
   CHECK(rig.line(other) == "{}\n");
-  SUBCASE("given up") {
+  if (!takes_them) {
     run_until(rig.loop, [&] { return rig.counters.connections.value() == 1; });
     CHECK(rig.counters.hits.value() == answered);
-  }
-  SUBCASE("but if it takes them, however late, it gets them all") {
+  } else {
     const std::size_t requests = many.size() / asks("a.test").size();
     std::size_t lines = 0;
     run_until(rig.loop, [&] {
