@@ -101,7 +101,7 @@ TEST_CASE("client connection: a client that takes nothing is closed, and its tar
 }
 
 TEST_CASE("client connection: a client that takes little but steadily is not closed") {
-  ProxyRig rig([](Config& config) { config.timeouts.client_write = Millis{200}; });
+  ProxyRig rig([](Config& config) { config.timeouts.client_write = Millis{1'000}; });
   Peer client = rig.client();
   // With small buffers of its own, all the waiting is on our side.
   const int small = 16 << 10;
@@ -115,7 +115,7 @@ TEST_CASE("client connection: a client that takes little but steadily is not clo
   std::size_t sent = 0;
   std::size_t got = 0;
   std::int64_t next = rig.worker().loop().now();
-  const std::int64_t end = next + 1'500;
+  const std::int64_t end = next + 2'500;
   rig.until([&] {
     sent += at.send_some(std::string_view{body}.substr(sent));
     if (rig.worker().loop().now() >= next) {
