@@ -58,7 +58,7 @@ struct Config {
 
   struct LookupService {
     std::string listen = {};  // lookup_service.listen: path of the socket to serve; empty: none
-    std::string group = {};   // lookup_service.group: whom the socket belongs to; empty: as it comes
+    std::string group = {};  // lookup_service.group: whom the socket belongs to; empty: as it comes
     std::string connect =
         "/var/run/proxy_lookup.socket";  // lookup_service.connect: the service that "socket" asks
     Millis timeout{250};                 // lookup_service.timeout: what a request waits for it
