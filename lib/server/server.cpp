@@ -277,6 +277,7 @@ Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
   }
   if (name == "socket") {
     limits.timeout = config.lookup_service.timeout;
+    limits.back_off_most = Millis{1'000};  // a socket of this machine costs nothing to try
     return proxy::MakeTier([this, limits](io::Loop& loop, const Routes&) {
       return std::unique_ptr<Tier>(
           new lookup::SocketTier(loop, config.lookup_service.connect, limits, routes.ids()));
