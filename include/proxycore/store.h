@@ -43,6 +43,9 @@ enum class Life : std::uint8_t {
 // The new record in place of `before`, which is empty where there was none.
 using Change = std::function<Result<Record>(const Record& before)>;
 
+// Whether something is to be done to a record.
+using Condition = std::function<bool(const Record& record)>;
+
 // A named lock held by this process; destroying it gives it back. Must be gone before its store.
 class Lease {
  public:
@@ -101,6 +104,11 @@ class Store {
                                const Deadline& by) = 0;
   // false: was not there.
   virtual Result<bool> erase(std::string_view key, const Deadline& by) = 0;
+  // As erase, if `condition` holds for what is there; asked again if another writer changed it
+  // meanwhile, so that nobody else's record is erased. It must not call the store. false: it was
+  // not there, or the condition did not hold.
+  virtual Result<bool> erase_if(std::string_view key, const Condition& condition,
+                                const Deadline& by) = 0;
   // Every live key that starts with `prefix`, sorted by bytes.
   virtual Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) = 0;
   // Calls `each` for every live record whose key starts with `prefix`, in key order, from one

@@ -205,14 +205,17 @@ Result<void> WildcardCache::bust(std::span<const std::string> names, const Deadl
 }
 
 Result<void> WildcardCache::remove(const std::string& name, If condition, const Deadline& by) {
-  auto record = store_.get(keys::host(name), by);
-  if (!record && !is_no_record(record.error())) return std::move(record).error();
-  const bool is_cache = record && host::is_cache_row(*record);
-  // That a row was written is told as a change of the host, too.
-  if (is_cache && condition == If::replaced) return {};
+  if (condition == If::replaced) {
+    auto record = store_.get(keys::host(name), by);
+    if (!record && !is_no_record(record.error())) return std::move(record).error();
+    // That a row was written is told as a change of the host, too.
+    if (record && host::is_cache_row(*record)) return {};
+  }
   // In this order, so that another service that writes the row anew meanwhile leaves it whole.
   PX_CHECK(store_.erase(keys::cached(name), by));
-  if (is_cache) PX_CHECK(store_.erase(keys::host(name), by));
+  // A host of its own that somebody makes of that name meanwhile stays.
+  auto erased = store_.erase_if(keys::host(name), host::is_cache_row, by);
+  if (!erased && !is_no_record(erased.error())) return std::move(erased).error();
   remove_row(name);
   return {};
 }

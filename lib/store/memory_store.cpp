@@ -101,6 +101,20 @@ class MemoryStore final : public Store {
     return was_there;
   }
 
+  Result<bool> erase_if(std::string_view key, const Condition& condition,
+                        const Deadline& by) override {
+    PX_CHECK(not_cancelled(by));
+    {
+      const std::lock_guard lock(mutex_);
+      const auto at = records_.find(key);
+      if (at == records_.end() || ended(at->second, clock_())) return false;
+      if (!condition(*at->second.record)) return false;
+      records_.erase(at);
+    }
+    watchers_.changed(key);
+    return true;
+  }
+
   Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) override {
     PX_CHECK(not_cancelled(by));
     std::vector<std::string> found;

@@ -194,6 +194,8 @@ class RedisStore final : public Store {
   Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
                        const Deadline& by) override;
   Result<bool> erase(std::string_view key, const Deadline& by) override;
+  Result<bool> erase_if(std::string_view key, const Condition& condition,
+                        const Deadline& by) override;
   Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) override;
   Result<void> scan(std::string_view prefix,
                     const std::function<void(std::string_view key, Record&& record)>& each,
@@ -350,6 +352,7 @@ class Transaction {
     }
     if (millis) queue({"PEXPIRE", key_, *millis});
   }
+  void erase() { queue({"DEL", key_}); }
   // What is sent until then is part of it.
   void end() { queue({"EXEC"}); }
   // Takes the replies. false: a watched key changed meanwhile, and nothing was written.
@@ -489,6 +492,32 @@ Result<bool> RedisStore::erase(std::string_view key, const Deadline& by) {
   }
   PX_CHECK(announce(*client, std::array{key}, "SREM", by));
   return true;
+}
+
+Result<bool> RedisStore::erase_if(std::string_view key, const Condition& condition,
+                                  const Deadline& by) {
+  if (!is_record(key)) return false;
+  PX_TRY(const Loan client, borrow(by));
+  for (;;) {
+    PX_CHECK(client->call({"WATCH", key}, by));
+    PX_TRY(Reply reply, client->call(read_command(key), by));
+    const Result<Record> record = record_from(key, std::move(reply));
+    if (!record || record->empty() || !condition(*record)) {
+      PX_CHECK(client->call({"UNWATCH"}, by));
+      return record ? Result<bool>(false) : record.error();
+    }
+    Transaction transaction(*client, key);
+    transaction.erase();
+    transaction.end();
+    PX_TRY(const bool erased, transaction.done(by));
+    if (erased) {
+      PX_CHECK(announce(*client, std::array{key}, "SREM", by));
+      return true;
+    }
+    if (by.passed()) {
+      return Error{Errc::busy, fmt::format("record '{}': others keep changing it", key)};
+    }
+  }
 }
 
 Result<void> RedisStore::announce(SyncClient& client, std::span<const std::string_view> changed,

@@ -194,6 +194,8 @@ class SqliteStore final : public Store {
   Result<void> put_all(std::span<const std::pair<std::string, Record>> records, Ttl ttl,
                        const Deadline& by) override;
   Result<bool> erase(std::string_view key, const Deadline& by) override;
+  Result<bool> erase_if(std::string_view key, const Condition& condition,
+                        const Deadline& by) override;
   Result<std::vector<std::string>> keys(std::string_view prefix, const Deadline& by) override;
   Result<void> scan(std::string_view prefix,
                     const std::function<void(std::string_view key, Record&& record)>& each,
@@ -458,6 +460,21 @@ Result<bool> SqliteStore::erase(std::string_view key, const Deadline& by) {
   });
   if (!erased) return erased.error();
   return was_there;
+}
+
+Result<bool> SqliteStore::erase_if(std::string_view key, const Condition& condition,
+                                   const Deadline& by) {
+  bool erased = false;
+  const Result<void> done = write_by(by, [&](Changes& changes) -> Result<void> {
+    PX_TRY(const Record record, read(writer_, key));
+    erased = !record.empty() && condition(record);
+    if (!erased) return {};
+    changes.add(key);
+    PX_TRY(Statement clear, writer_.use(sql::clear));
+    return clear.bind(1, key).run();
+  });
+  if (!done) return done.error();
+  return erased;
 }
 
 SqliteStore::End SqliteStore::end_of(Ttl ttl) const {

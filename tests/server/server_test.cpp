@@ -184,6 +184,10 @@ class Flaky final : public Store {
                        const Deadline& by) override {
     return real_->put_all(records, ttl, by);
   }
+  Result<bool> erase_if(std::string_view key, const Condition& condition,
+                        const Deadline& by) override {
+    return real_->erase_if(key, condition, by);
+  }
   Result<bool> erase(std::string_view key, const Deadline& by) override {
     return real_->erase(key, by);
   }

@@ -46,6 +46,11 @@ class AwayStore final : public Store {
     if (away) return gone();
     return store_->put_all(records, ttl, by);
   }
+  Result<bool> erase_if(std::string_view key, const Condition& condition,
+                        const Deadline& by) override {
+    if (away) return gone();
+    return store_->erase_if(key, condition, by);
+  }
   Result<bool> erase(std::string_view key, const Deadline& by) override {
     if (away) return gone();
     return store_->erase(key, by);

@@ -106,6 +106,23 @@ void check_records(const StoreMaker& make) {
     REQUIRE(store.update("k", add, Life::as_before, soon()));
     CHECK(store.get("k", soon())->at("v") == "2");
   }
+  SUBCASE("erase_if erases what the condition holds for, and nothing else") {
+    REQUIRE(store.put("k", {{"v", "1"}}, {}, soon()));
+    std::vector<Record> asked;
+    const auto is = [&asked](const std::string& value) {
+      return [&asked, value](const Record& record) {
+        asked.push_back(record);
+        return record.at("v") == value;
+      };
+    };
+    CHECK(*store.erase_if("k", is("2"), soon()) == false);
+    CHECK(store.get("k", soon())->at("v") == "1");
+    CHECK(*store.erase_if("none", is("1"), soon()) == false);
+    CHECK(asked == std::vector<Record>{{{"v", "1"}}});
+    CHECK(*store.erase_if("k", is("1"), soon()) == true);
+    CHECK(store.get("k", soon()).error().code == Errc::not_found);
+    CHECK(*store.erase_if("k", is("1"), soon()) == false);
+  }
   SUBCASE("a certificate is a record of one text") {
     const Record text = {{std::string(text_field), "{\"expiry\":1}"}};
     REQUIRE(store.put("*.a.test:latest", text, {}, soon()));
@@ -443,6 +460,21 @@ void check_threads(const StoreMaker& make, Scans scans) {
     for (std::thread& thread : threads) thread.join();
     CHECK(failures == 0);
     CHECK(store.get("k", soon())->at("n") == std::to_string(threads_count * updates));
+  }
+  SUBCASE("erase_if never erases what somebody has put meanwhile") {
+    for (int i = 0; i < 50; ++i) {
+      REQUIRE(store.put("k", {{"v", "row"}}, {}, soon()));
+      std::thread eraser([&] {
+        const auto is_row = [](const Record& record) { return record.at("v") == "row"; };
+        CHECK(store.erase_if("k", is_row, soon()));
+      });
+      const auto put = store.put("k", {{"v", "own"}}, {}, soon());
+      eraser.join();
+      REQUIRE(put);
+      const auto left = store.get("k", soon());
+      REQUIRE(left);
+      REQUIRE(left->at("v") == "own");
+    }
   }
   SUBCASE("of several creators of one key one wins") {
     std::atomic<int> created = 0;
