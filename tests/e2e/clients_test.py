@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 def _(directory):
     origin = Backend()
     with stopping(origin), running(
-            directory, [plain("app.test", origin)], timeouts__client_header=4000, workers__count=2) as proxy:
+            directory, [plain("app.test", origin)], timeouts__client_header=10000, workers__count=2) as proxy:
         with Load(proxy.address, 4, lambda n: ("app.test", "/", ["origin"])) as load:
             slow = []
             for number in range(2000):
