@@ -215,7 +215,7 @@ def _(directory):
         until(lambda: origin.requests == 40, "all are served")
         settled(lambda: origin.sent)
         each = (proxy.rss() - before) / 40
-        expect(each < 2 * MIB, f"{each / 1024:.0f} KiB for each")
+        expect(each < 3 * MIB, f"{each / 1024:.0f} KiB for each")
         for client in clients:
             client.reset()
         until(lambda: proxy.metrics()["proxycore_exchanges"] == 0, "all are forgotten")
