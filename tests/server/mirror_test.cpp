@@ -1,15 +1,16 @@
 #include "server/mirror.h"
 
 #include "support/away_store.h"
+#include "support/eventually.h"
 
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 using namespace proxycore;
 using namespace proxycore::server;
+using test::eventually;
 
 namespace {
 
@@ -27,15 +28,6 @@ struct Fixture {
   std::string copied(const std::string& key) {
     const auto record = to->get(key, soon());
     return record ? record->at("v") : "-";
-  }
-  template <class Condition>
-  static bool eventually(Condition&& condition) {
-    const Deadline by = soon();
-    while (!condition()) {
-      if (by.passed()) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 };
 

@@ -2,16 +2,17 @@
 
 #include "host/keys.h"
 #include "support/away_store.h"
+#include "support/eventually.h"
 #include <proxycore/host.h>
 
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 using namespace proxycore;
 using namespace proxycore::server;
+using test::eventually;
 
 namespace {
 
@@ -42,15 +43,6 @@ struct Fixture {
     return record ? *record : Record{};
   }
   std::size_t rows() { return store.here().keys("proxy_Cached_", soon())->size(); }
-  template <class Condition>
-  static bool eventually(Condition&& condition) {
-    const Deadline by = soon();
-    while (!condition()) {
-      if (by.passed()) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
 };
 
 }  // namespace
