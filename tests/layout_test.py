@@ -46,8 +46,8 @@ FACES = {"server.h": "server", "proxycore.h": "server", "admin.h": "admin", "acm
          "dns_provider.h": "dns", "dns_plugin.h": "dns"}
 
 # Third-party header: the only folders of lib/ that may include it.
-FENCED = {r"uv\.h": {"io", "redis"}, r"(mbedtls|psa)/.*": {"tls"}, r"hiredis/.*": {"redis"}, r"nghttp2/.*": {"http"},
-          r"crypt\.h": {"auth"}}
+FENCED = {r"uv\.h": {"io", "redis"}, r"(mbedtls|psa|openssl)/.*|ssl_misc\.h|sodium\.h|intel-ipsec-mb\.h": {"tls"},
+          r"hiredis/.*": {"redis"}, r"nghttp2/.*": {"http"}, r"crypt\.h": {"auth"}}
 # Third-party header: one file of lib/ has it.
 ONE_FILE = [r"sqlite3\.h", r"llhttp\.h", r"simdjson\.h", r"toml\+\+/.*", r"idn2\.h", r"libpsl\.h"]
 

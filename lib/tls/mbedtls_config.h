@@ -5,6 +5,9 @@
 // module: bytes and clocks are the callers' (io/). Not here: what is decided per connection.
 #pragma once
 
+// Says that this is the library whose sources we know (accel/park.h), not a packaged one.
+#define PROXYCORE_BUNDLED_MBEDTLS
+
 #define MBEDTLS_THREADING_C
 #define MBEDTLS_THREADING_PTHREAD
 #define MBEDTLS_USE_PSA_CRYPTO
