@@ -62,6 +62,11 @@ class Certificate {
   std::int64_t not_after_ = 0;
 };
 
+// As Certificate::names(), of any certificate.
+std::vector<std::string> names_in(const mbedtls_x509_crt& certificate);
+// Whether a name of a certificate is for `name`: the same, or "*." for one label. Both canonical.
+bool covers(std::string_view presented, std::string_view name) noexcept;
+
 // Before a certificate is served: it covers `name` (canonical; empty: not asked), is valid at `now`
 // (seconds since 1970), and a TLS 1.3 handshake with it succeeds.
 // Errors: invalid (says which of these).

@@ -21,6 +21,9 @@ struct mbedtls_x509_crt;
 
 namespace proxycore::tls {
 
+// Whether an origin has to show a certificate that the authorities vouch for.
+enum class Verify : std::uint8_t { yes, no };
+
 class ServerContext {
  public:
   // Errors: invalid (tls.alpn, tls.ticket_lifetime), io (no memory).
@@ -29,11 +32,15 @@ class ServerContext {
   ServerContext& operator=(const ServerContext&) = delete;
   ~ServerContext();
 
-  // From now on; null: no tickets are given or taken. Handshakes under way may end in full ones.
+  // Tickets are given and taken with these from now on; not null. Before the first, or where the
+  // configuration has no tickets, none are.
   void set_ticket_keys(std::shared_ptr<const TicketKeys> keys) noexcept;
 
+  // For the engine: whose handshake goes on next, as tickets are bound to that name.
+  void set_name(std::string_view name) noexcept;
+  [[nodiscard]] mbedtls_ssl_config& config() noexcept;
+
  private:
-  friend class Engine;
   struct Parts;
   explicit ServerContext(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
@@ -74,8 +81,11 @@ class ClientContext {
   ClientContext& operator=(const ClientContext&) = delete;
   ~ClientContext();
 
+  // For the engine. Precondition of Verify::yes: there are authorities.
+  [[nodiscard]] mbedtls_ssl_config& config(Verify verify) noexcept;
+  [[nodiscard]] bool has_authorities() const noexcept;
+
  private:
-  friend class Engine;
   struct Parts;
   explicit ClientContext(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;

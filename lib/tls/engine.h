@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/chain.h"
+#include "tls/context.h"
 #include "tls/credentials.h"
 #include <proxycore/result.h>
 #include <proxycore/tls.h>
@@ -17,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+struct mbedtls_ssl_config;
 struct mbedtls_ssl_context;
 
 namespace proxycore::tls {
@@ -24,15 +26,10 @@ namespace proxycore::tls {
 using base::Bytes;
 using base::Chain;
 
-class ClientContext;
-class ServerContext;
-
 // What a client needs to resume a session: secret, and good for one origin.
 struct Session {
   std::string state;
 };
-
-enum class Verify : std::uint8_t { yes, no };
 
 // What a client asks of one connection.
 struct ClientOptions {
@@ -76,6 +73,7 @@ class Engine {
   // Appends close_notify, once; nothing can be written any more.
   void close();
 
+  [[nodiscard]] bool failed() const noexcept { return state_ == State::failed; }
   [[nodiscard]] bool open() const noexcept { return state_ == State::open; }
   [[nodiscard]] std::string_view alpn() const noexcept;
   [[nodiscard]] std::optional<TlsVersion> version() const noexcept;  // once opened
@@ -92,7 +90,8 @@ class Engine {
   friend struct Callbacks;
   enum class State : std::uint8_t { handshake, open, ended, failed };
   explicit Engine(Chain& out);
-  Event handshake(Bytes& in);
+  Result<void> set_up(mbedtls_ssl_config& config);
+  Event handshake();
   Event read(Bytes& in);
   Event fail(int status);
   [[nodiscard]] Error describe(int status) const;
@@ -101,7 +100,6 @@ class Engine {
   std::unique_ptr<mbedtls_ssl_context> ssl_;
   Chain& out_;
   ServerContext* server_ = nullptr;
-  ClientContext* client_ = nullptr;
   std::shared_ptr<const Credentials> credentials_;
   std::shared_ptr<const Session> session_;
   std::string name_;
@@ -109,9 +107,10 @@ class Engine {
   Bytes plaintext_;
   Error error_;
   State state_ = State::handshake;
-  bool resumed_ = true;            // until a certificate is seen to be sent
-  bool closed_ = false;            // close_notify was sent
-  std::uint8_t idle_records_ = 0;  // that brought nothing, in a row
+  bool presented_ = false;  // mbedTLS has been given the certificates
+  bool resumed_ = true;     // until a certificate is seen to be sent
+  bool closed_ = false;     // close_notify was sent
+  int idle_records_ = 0;    // that brought nothing, in a row
 };
 
 }  // namespace proxycore::tls

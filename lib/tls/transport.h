@@ -10,6 +10,7 @@
 
 #include "base/chain.h"
 #include "io/loop.h"
+#include "io/timers.h"
 #include "io/transport.h"
 #include "tls/client_hello.h"
 #include "tls/credentials.h"
@@ -44,6 +45,7 @@ class Transport final : public io::Transport, io::Transport::Owner, CredentialsW
 
   // Once open.
   [[nodiscard]] std::string_view alpn() const noexcept override;
+  [[nodiscard]] bool covers(std::string_view host) const noexcept override;
   [[nodiscard]] std::optional<TlsVersion> version() const noexcept;
   [[nodiscard]] bool resumed() const noexcept;
   // Server role: the canonical name that the client asked for; empty: none, or no host name.
@@ -64,6 +66,7 @@ class Transport final : public io::Transport, io::Transport::Owner, CredentialsW
     ended,   // the peer's close_notify came
     closed,  // broken; the owner was told, or is on a later turn
   };
+  void on_open() override;
   void on_bytes(Bytes in) override;
   void on_end() override;
   void on_writable() override;
@@ -73,30 +76,36 @@ class Transport final : public io::Transport, io::Transport::Owner, CredentialsW
 
   void read_hello(Bytes in);
   void shake_hands(std::shared_ptr<const Credentials> found);
-  void go_on(Bytes in);
+  void step(Bytes& in);
+  void keep(const Bytes& in);
   void flush();
   void refuse(Error why, std::string_view last_words);
-  void tell_closed();
+  void close(Error why);
+  void fail(Error why);
   void update_receiving();
+  void park();
 
   io::Loop& loop_;
   ServerContext* server_ = nullptr;
   ClientContext* client_ = nullptr;
   CredentialsSource* source_ = nullptr;
-  ClientOptions options_;
+  std::unique_ptr<ClientOptions> options_;  // until start()
   io::Transport::Owner* owner_ = nullptr;
-  std::unique_ptr<ClientHelloReader> hello_;
+  std::unique_ptr<ClientHelloReader> hello_;  // until there are credentials
   std::string name_;
   std::shared_ptr<const Credentials> credentials_;
   Chain out_;   // ciphertext that the lower transport has not taken
   Chain kept_;  // ciphertext that waits for receive(true), or for the certificates
   std::unique_ptr<Engine> engine_;
+  io::Timer park_timer_;
   Error why_;
   State state_;
   bool wanted_ = true;      // the level of receive()
   bool blocked_ = false;    // write() left something with the owner
+  bool closing_ = false;    // finish() was called
   bool finishing_ = false;  // FIN follows what is in out_
   bool aborted_ = false;
+  bool told_ = false;                     // on_closed() was called
   std::unique_ptr<io::Transport> lower_;  // dies first: it may be writing out_
 };
 
