@@ -8,6 +8,7 @@
 #include <proxycore/deadline.h>
 #include <proxycore/host.h>
 #include <proxycore/result.h>
+#include <proxycore/tls.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -69,12 +70,14 @@ struct Config {
 
   struct Listen {
     std::vector<std::string> http = {};   // listen.http: plain HTTP for clients
-    std::vector<std::string> https = {};  // listen.https: reserved until TLS; must be empty
+    std::vector<std::string> https = {};  // listen.https: TLS for clients
     std::vector<std::string> admin =
         {};                          // listen.admin: /metrics, /livez, /readyz; loopback advised
     std::uint32_t backlog = 4096;    // listen.backlog: connections the kernel queues, 1..65535
     std::uint32_t unix_mode = 0660;  // listen.unix_mode: of Unix sockets, an octal string
   } listen = {};
+
+  TlsConfig tls = {};  // tls.*
 
   struct Workers {
     std::uint32_t count = 0;  // workers.count: threads, 1..1024; 0: one per core
@@ -137,6 +140,14 @@ struct Config {
     std::string group = {};     // process.group: default: the user's
     std::string pid_file = {};  // process.pid_file: written after binding; empty: none
   } process = {};
+
+  // [[certificate]]: certificates in files, before those of the store. Read again by a reload.
+  struct CertificateFiles {
+    std::string chain;   // PEM: the certificate, then what signed it
+    std::string key;     // PEM: its private key
+    std::string origin;  // "proxycore.toml:12", for messages
+  };
+  std::vector<CertificateFiles> certificates = {};
 
   // [[host]]: hosts declared in the file; read-only, live beside those of the store.
   struct DeclaredHost {

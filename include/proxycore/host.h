@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,10 @@ class Targets {
   std::shared_ptr<const std::vector<Target>> list_;
 };
 
+// Whether the certificates of TLS targets are verified. unset: a record of older software, which
+// never did; they are not, and the log says so.
+enum class TargetVerify : std::uint8_t { yes, no, unset };
+
 // What people configure. Field names in stores, files and the API are given in quotes where they
 // differ; unknown fields of a record are kept by save() but mean nothing here.
 struct Host {
@@ -85,8 +90,13 @@ struct Host {
   // "targets": further ones, "address:port", balanced with the first; at most max_targets.
   std::vector<std::string> targets = {};
   bool forcessl = true;    // redirect http to https where an https listener exists
+  bool hsts = false;       // "hsts_enabled": tell browsers to come by https only (RFC 6797)
   bool targetssl = false;  // speak TLS to the targets
-  bool pass_host = true;   // "host-pass-though" (sic); false: the target's name is sent as Host
+  TargetVerify target_verify = TargetVerify::yes;  // "targetVerify": true, false, or not there
+  // "targetServerName": whom a TLS target is asked for (SNI), and whose certificate it has to show.
+  // Empty: the target's own name or address.
+  std::string target_server_name = {};
+  bool pass_host = true;  // "host-pass-though" (sic); false: the target's name is sent as Host
 
   // Milliseconds; absent: the server's defaults ([timeouts] in the configuration).
   std::optional<Millis> connect_timeout = {};     // "connectTimeout", 1..600000
@@ -107,19 +117,35 @@ struct Host {
   Result<void> validate();
 };
 
+// How TLS is spoken to the targets of a route. Immutable.
+struct TargetTls {
+  TargetVerify verify = TargetVerify::yes;
+  std::string server_name = {};  // empty: the target's own
+  friend bool operator==(const TargetTls&, const TargetTls&) = default;
+};
+
 // A Host as the data plane uses it. Immutable.
 struct Route {
-  std::string pattern;  // the matching host or pattern; the metrics label
-  Targets targets;      // never empty
+  std::string pattern;                   // the matching host or pattern; the metrics label
+  Targets targets;                       // never empty
+  std::shared_ptr<const TargetTls> tls;  // null: plain HTTP
   bool forcessl = true;
-  bool targetssl = false;
+  bool hsts = false;
   bool pass_host = true;
   std::uint32_t stats_id = 0;  // slot of the per-host counters; 0 is "other"
   Millis connect_timeout{0};   // zero: the server's default
   Millis first_byte_timeout{0};
   Millis idle_timeout{0};
 
-  friend bool operator==(const Route&, const Route&) = default;
+  friend bool operator==(const Route& one, const Route& other) {
+    const auto members = [](const Route& route) {
+      return std::tie(route.pattern, route.targets, route.forcessl, route.hsts, route.pass_host,
+                      route.stats_id, route.connect_timeout, route.first_byte_timeout,
+                      route.idle_timeout);
+    };
+    const bool same_tls = one.tls == other.tls || (one.tls && other.tls && *one.tls == *other.tls);
+    return same_tls && members(one) == members(other);
+  }
 };
 
 // Saves a host under its key. Of a record that is there already, what is no field of Host is kept,

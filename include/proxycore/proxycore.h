@@ -1,6 +1,7 @@
 // Everything of libproxycore's public interface.
 #pragma once
 
+#include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
 #include <proxycore/handler.h>
@@ -9,3 +10,4 @@
 #include <proxycore/result.h>
 #include <proxycore/server.h>
 #include <proxycore/store.h>
+#include <proxycore/tls.h>

@@ -6,6 +6,7 @@
 // Thread: create, run, attach and the destructor on one thread; the others on any.
 #pragma once
 
+#include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/handler.h>
 #include <proxycore/host.h>
@@ -40,6 +41,13 @@ class Server {
   // server. Before run() or attach(). Errors: invalid (the pattern, or too late), conflict.
   Result<void> mount(std::string_view pattern, Handler& handler);
 
+  // `source` is asked for certificates before those of files and of the store; it must outlive the
+  // server. Without listen.https nobody asks. Before run() or attach(). Errors: invalid (too late).
+  Result<void> serve_certificates(CertSource& source);
+  // The certificate of `name`, or "*." pattern, has changed in such a source; empty: any may have.
+  // Once it runs. Changes in the store are noticed without this.
+  void forget_certificate(std::string_view name);
+
   // Serves until stop() or a finished drain(). Blocks.
   Result<void> run();
   // Serves on the calling thread's own loop, with one worker, until stop(); the caller runs the
@@ -50,15 +58,18 @@ class Server {
   void drain();
   // Ends at once: open connections are closed.
   void stop();
-  // Takes over what may change while running: the hosts of `next`, and logs are reopened.
+  // Takes over what may change while running: the hosts and certificate files of `next`, and logs
+  // are reopened.
   // Listeners, workers, limits and the store need a restart; a difference there is logged.
   // Errors: as create; then the old configuration goes on.
   Result<void> reload(Config next);
   // Reopens the access log (after rotation).
   void reopen_logs();
 
-  // The addresses bound, in the order of listen.http; with the real ports where 0 was asked for.
+  // The addresses bound, in the order of listen.http and so on; with the real ports where 0 was
+  // asked for.
   [[nodiscard]] std::vector<ListenAddress> http_addresses() const;
+  [[nodiscard]] std::vector<ListenAddress> https_addresses() const;
   [[nodiscard]] std::vector<ListenAddress> admin_addresses() const;
 
  private:

@@ -21,13 +21,17 @@ struct TlsConfig {
   std::vector<std::string> alpn = {"h2", "http/1.1"};
   // tls.tickets: sessions can be resumed by tickets (RFC 8446 §4.6.1, RFC 5077).
   bool tickets = true;
-  Millis ticket_lifetime{86'400'000};  // tls.ticket_lifetime: how long one is honoured, up to a week
+  Millis ticket_lifetime{
+      86'400'000};  // tls.ticket_lifetime: how long one is honoured, up to a week
   // tls.fallback_chain, tls.fallback_key: PEM files of the certificate for names that have none.
   // Empty: one is made at the first start and kept in the store.
   std::string fallback_chain = {};
   std::string fallback_key = {};
+  // tls.public_port: what redirects to https say; 0: the port of the first https listener. For a
+  // machine in front that maps ports.
+  std::uint16_t public_port = 0;
   std::uint32_t certificates = 10'000;  // tls.certificates: parsed ones kept in memory
-  Millis certificate_wait{10'000};  // tls.certificate_wait: what a handshake waits for one
+  Millis certificate_wait{10'000};      // tls.certificate_wait: what a handshake waits for one
   // tls.origin_ca: PEM file of the authorities that origins are verified by; empty: the system's.
   std::string origin_ca = {};
 };

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <ctime>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -62,6 +63,12 @@ constexpr bool has_member(std::string_view list, std::string_view member) noexce
 // Decimal digits only, no sign, no blanks; nullopt when empty, malformed or over `max`.
 std::optional<std::uint64_t> parse_decimal(std::string_view text,
                                            std::uint64_t max = UINT64_MAX) noexcept;
+
+// Two lower-case digits a byte.
+std::string hex(std::span<const unsigned char> bytes);
+// Exactly into.size() bytes, digits of either case. false: it is something else; `into` is then
+// unspecified.
+bool parse_hex(std::string_view text, std::span<unsigned char> into) noexcept;
 
 // How many bytes the UTF-8 character at the front of `text` takes, 1..4; 0 when it is none: cut
 // short, overlong, a surrogate or past U+10FFFF (RFC 3629 §4). Precondition: not empty.

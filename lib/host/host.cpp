@@ -105,6 +105,12 @@ Result<void> Host::validate() {
     text = target->text();
   }
 
+  if (!target_server_name.empty()) {
+    auto asked = target_name(target_server_name);
+    if (!asked) return field_error("targetServerName", asked.error().detail);
+    target_server_name = *std::move(asked);
+  }
+
   constexpr Millis day = std::chrono::hours{24};
   PX_CHECK(check_timeout("connectTimeout", connect_timeout, Millis{600'000}));
   PX_CHECK(check_timeout("firstByteTimeout", first_byte_timeout, day));

@@ -24,7 +24,10 @@ constexpr std::string_view ip = "ip";
 constexpr std::string_view target_port = "targetPort";
 constexpr std::string_view targets = "targets";
 constexpr std::string_view forcessl = "forcessl";
+constexpr std::string_view hsts = "hsts_enabled";
 constexpr std::string_view targetssl = "targetssl";
+constexpr std::string_view target_verify = "targetVerify";
+constexpr std::string_view target_server_name = "targetServerName";
 constexpr std::string_view pass_host = "host-pass-though";
 constexpr std::string_view connect_timeout = "connectTimeout";
 constexpr std::string_view first_byte_timeout = "firstByteTimeout";
@@ -43,7 +46,10 @@ constexpr std::string_view known_fields[] = {field::host,
                                              field::target_port,
                                              field::targets,
                                              field::forcessl,
+                                             field::hsts,
                                              field::targetssl,
+                                             field::target_verify,
+                                             field::target_server_name,
                                              field::pass_host,
                                              field::connect_timeout,
                                              field::idle_timeout,
@@ -59,6 +65,11 @@ constexpr std::string_view known_fields[] = {field::host,
 Result<std::optional<Millis>> timeout(const Record& record, std::string_view name) {
   PX_TRY(const auto number, whole(record, name, 1, max_time));
   return number ? std::optional<Millis>(*number) : std::nullopt;
+}
+
+TargetVerify verify(const Record& record) {
+  if (find(record, field::target_verify) == nullptr) return TargetVerify::unset;
+  return boolean(record, field::target_verify, true) ? TargetVerify::yes : TargetVerify::no;
 }
 
 }  // namespace
@@ -79,6 +90,11 @@ Result<Host> host_from(const Record& record) {
   PX_TRY(host.targets, texts(record, field::targets));
   host.forcessl = boolean(record, field::forcessl, host.forcessl);
   host.targetssl = boolean(record, field::targetssl, host.targetssl);
+  host.hsts = boolean(record, field::hsts, host.hsts);
+  host.target_verify = verify(record);
+  if (const std::string* name = find(record, field::target_server_name)) {
+    host.target_server_name = *name;
+  }
   host.pass_host = boolean(record, field::pass_host, host.pass_host);
   PX_TRY(host.connect_timeout, timeout(record, field::connect_timeout));
   PX_TRY(host.first_byte_timeout, timeout(record, field::first_byte_timeout));
@@ -113,6 +129,11 @@ Record record_of(const Host& host) {
   if (!host.targets.empty()) set(field::targets, spelled(host.targets));
   set(field::forcessl, spelled(host.forcessl));
   set(field::targetssl, spelled(host.targetssl));
+  if (host.hsts) set(field::hsts, spelled(true));
+  if (host.target_verify != TargetVerify::unset) {
+    set(field::target_verify, spelled(host.target_verify == TargetVerify::yes));
+  }
+  if (!host.target_server_name.empty()) set(field::target_server_name, host.target_server_name);
   if (!host.pass_host) set(field::pass_host, spelled(false));
   set_timeout(field::connect_timeout, host.connect_timeout);
   set_timeout(field::first_byte_timeout, host.first_byte_timeout);

@@ -25,7 +25,11 @@ Result<Route> route_of(const Host& host) {
   route.pattern = host.host;
   route.targets = Targets(std::move(targets));
   route.forcessl = host.forcessl;
-  route.targetssl = host.targetssl;
+  route.hsts = host.hsts;
+  if (host.targetssl) {
+    route.tls =
+        std::make_shared<const TargetTls>(TargetTls{host.target_verify, host.target_server_name});
+  }
   route.pass_host = host.pass_host;
   route.connect_timeout = host.connect_timeout.value_or(Millis{0});
   route.first_byte_timeout = host.first_byte_timeout.value_or(Millis{0});

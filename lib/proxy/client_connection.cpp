@@ -17,17 +17,16 @@ constexpr Millis drain_grace{1'000};
 }  // namespace
 
 ClientConnection::ClientConnection(Worker& worker, std::unique_ptr<io::Transport> transport,
-                                   const io::Address& peer, bool is_unix, bool surplus,
-                                   Handler* handler)
+                                   const Accepted& from)
     : worker_(worker),
       codec_(http::Role::server, worker.http_limits(), worker.loop().slabs(), worker.parsers(),
              *this),
       transport_(std::move(transport)),
       timer_(worker.loop().timers(), *this, [](ClientConnection& self) { self.on_timeout(); }),
-      info_{is_unix ? "unix" : peer.ip(), worker.trust().trusts(peer), false},
-      peer_(peer),
-      handler_(handler),
-      surplus_(surplus) {
+      info_{from.is_unix ? "unix" : from.peer.ip(), worker.trust().trusts(from.peer), from.tls},
+      peer_(from.peer),
+      handler_(from.handler),
+      surplus_(from.surplus) {
   // A client that connects and sends nothing has as long as one that starts a head.
   timer_.arm(worker_.config().timeouts.client_header);
   if (worker_.draining()) drain();

@@ -32,10 +32,15 @@ class ClientConnection final : public io::Retired,
                                io::Later,
                                http::Codec::Peer {
  public:
-  // `handler` answers everything on this connection itself, if given (the admin listener).
-  // A `surplus` one is over a limit: it is told so and closed.
-  ClientConnection(Worker& worker, std::unique_ptr<io::Transport> transport,
-                   const io::Address& peer, bool is_unix, bool surplus, Handler* handler);
+  // How it came in.
+  struct Accepted {
+    io::Address peer;
+    bool is_unix = false;
+    bool tls = false;
+    bool surplus = false;        // over a limit: it is told so and closed
+    Handler* handler = nullptr;  // answers everything on it (the admin listener)
+  };
+  ClientConnection(Worker& worker, std::unique_ptr<io::Transport> transport, const Accepted& from);
   ~ClientConnection() override;
 
   [[nodiscard]] const ClientInfo& info() const noexcept { return info_; }
@@ -43,6 +48,9 @@ class ClientConnection final : public io::Retired,
   [[nodiscard]] Handler* handler() const noexcept { return handler_; }
 
   // For exchanges.
+  [[nodiscard]] bool covers(std::string_view host) const noexcept {
+    return transport_->covers(host);
+  }
   void close_after_response() { codec_.drain(); }
   // Writes now instead of at the end of the turn: much content, whose slab is then free for the
   // next read while it is still in the cache. Returns whether there is room for more.

@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "lookup/lookup.h"
 #include "origin/pool.h"
+#include "tls/cert_cache.h"
 
 #include <array>
 #include <cstddef>
@@ -55,6 +56,7 @@ struct Counters {
   base::Counter origin_timeouts;    // 504
   base::Counter overloads;          // 503
   origin::PoolCounters pool;
+  tls::CertCacheCounters certificates;
   std::vector<HostCounters> per_host;
 };
 

@@ -134,4 +134,25 @@ void options(std::string_view id, std::string_view date, http::Head& head) {
   head.fields.add(http::FieldId::x_request_id, id);
 }
 
+bool always_plain(std::string_view target) noexcept {
+  return target.starts_with("/.well-known/acme-challenge/");
+}
+
+void to_tls(const http::Head& request, std::string_view host, std::uint16_t port,
+            std::string_view id, std::string_view date, http::Head& head) {
+  const bool may_change = request.method == "GET" || request.method == "HEAD";
+  std::string location = "https://";
+  location += host;
+  if (port != 443) location.append(":").append(std::to_string(port));
+  location += request.target.starts_with('/') ? std::string_view(request.target) : "/";
+  head.clear();
+  head.status = may_change ? 301 : 308;
+  head.reason = may_change ? "Moved Permanently" : "Permanent Redirect";
+  head.fields.add("Location", location);
+  head.fields.add(http::FieldId::date, date);
+  head.fields.add(http::FieldId::x_request_id, id);
+  head.framing = http::Framing::length;
+  head.content_length = 0;
+}
+
 }  // namespace proxycore::proxy::edge

@@ -136,6 +136,9 @@ void Exchange::on_request(http::Head& head, End end) {
 
   name_ = HostName::normalize(without_port(request_.authority), host_);
   if (name_.empty()) return reply(400, "the Host field is no host name");
+  // A connection made for one host may be used for others only if its certificate says so (RFC
+  // 9110 §7.4, RFC 9113 §9.1.1).
+  if (!connection_->covers(name_)) return reply(421, "the certificate shown is for other hosts");
   if (Handler* handler = worker_.mounted(name_)) return answer_locally(*handler);
 
   if (auto answer = worker_.lookup().find(name_, *this)) return on_answer(*std::move(answer));
@@ -151,7 +154,12 @@ void Exchange::on_answer(lookup::Answer answer) {
   }
   worker_.counters().lookup_hits.add();
   route_ = *std::move(answer);
-  if (route_->targetssl) return reply(502, "targetssl: this version speaks no TLS to targets");
+  const std::uint16_t tls_port = worker_.tls_port();
+  if (route_->forcessl && tls_port != 0 && !edge::always_plain(request_.target) &&
+      !rewrite::is_secure(request_, connection_->info())) {
+    return redirect_to_tls(tls_port);
+  }
+  if (route_->tls) return reply(502, "targetssl: this version speaks no TLS to targets");
   connect();
 }
 
@@ -288,6 +296,9 @@ void Exchange::on_response(http::Head& head, End end) {
   status_ = response_.status;
   worker_.pool().succeeded(route_->targets[target_]);
   rewrite::response(response_, id_text_, worker_.date());
+  if (route_->hsts && rewrite::is_secure(request_, connection_->info())) {
+    rewrite::strict_transport(response_);
+  }
   response_started_ = true;
   client_->send_head(response_, end);
   if (end == End::yes) return response_ended();
@@ -536,6 +547,13 @@ void Exchange::answer_locally(Handler& handler) {
 void Exchange::answer_options() {
   status_ = 204;
   edge::options(id_text_, worker_.date(), response_);
+  page_.clear();
+  send_own(End::yes);
+}
+
+void Exchange::redirect_to_tls(std::uint16_t port) {
+  edge::to_tls(request_, name_, port, id_text_, worker_.date(), response_);
+  status_ = response_.status;
   page_.clear();
   send_own(End::yes);
 }

@@ -102,6 +102,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   bool retry(std::string_view why, bool avoid_target);
   void refuse_response(std::string_view why);
   void answer_options();
+  void redirect_to_tls(std::uint16_t port);
   [[nodiscard]] Millis or_default(Millis of_route, Millis otherwise) const;
   [[nodiscard]] bool tunnel_possible() const;
   [[nodiscard]] bool waits_for_content() const;

@@ -242,6 +242,13 @@ std::string_view rewrite::client_address(const http::Head& head, const ClientInf
   return client.peer;
 }
 
+bool rewrite::is_secure(const http::Head& head, const ClientInfo& client) {
+  if (client.tls) return true;
+  if (!client.trusted) return false;
+  const auto scheme = head.fields.find(FieldId::x_forwarded_proto);
+  return scheme && base::same(*scheme, "https");
+}
+
 bool rewrite::is_last_hop(const http::Head& head) {
   return hops_left(head) == 0;
 }
@@ -299,6 +306,11 @@ void rewrite::response(http::Head& head, std::string_view id, std::string_view d
   // RFC 9110 §6.6.1: a message without Date gets ours when it is passed on.
   if (!head.fields.has(FieldId::date)) head.fields.add(FieldId::date, date);
   head.fields.set(FieldId::x_request_id, id);
+}
+
+void rewrite::strict_transport(http::Head& head) {
+  constexpr std::string_view name = "Strict-Transport-Security";
+  if (!head.fields.find(name)) head.fields.add(name, "max-age=31536000; includeSubDomains");
 }
 
 }  // namespace proxycore::proxy

@@ -40,6 +40,9 @@ namespace rewrite {
 std::string_view client_address(const http::Head& head, const ClientInfo& client,
                                 const Trust& trust);
 
+// Whether the client's own side is TLS, as far as we may know.
+bool is_secure(const http::Head& head, const ClientInfo& client);
+
 // Whether the request asks not to be passed on any further (RFC 9110 §7.6.2).
 bool is_last_hop(const http::Head& head);
 
@@ -52,6 +55,8 @@ void point_at(http::Head& head, const Route& route, const Target& target);
 // 1xx but 101.
 void interim(http::Head& head);
 void response(http::Head& head, std::string_view id, std::string_view date);
+// Tells browsers to come over TLS only from now on (RFC 6797 §6.1), unless the origin does.
+void strict_transport(http::Head& head);
 
 }  // namespace rewrite
 }  // namespace proxycore::proxy

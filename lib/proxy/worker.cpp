@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "io/socket.h"
 #include "lookup/trie_tier.h"
+#include "tls/transport.h"
 
 #include <cerrno>
 #include <utility>
@@ -64,6 +65,16 @@ std::vector<std::unique_ptr<lookup::Tier>> make_tiers(const Shared& shared, io::
 
 }  // namespace
 
+struct Worker::Tls {
+  Tls(std::unique_ptr<tls::ServerContext> given, io::Loop& loop,
+      const tls::CertCache::Limits& limits, tls::CertCache::Ask ask,
+      std::shared_ptr<const tls::Credentials> fallback, tls::CertCacheCounters& counters)
+      : context(std::move(given)),
+        certificates(loop, limits, std::move(ask), std::move(fallback), counters) {}
+  std::unique_ptr<tls::ServerContext> context;
+  tls::CertCache certificates;
+};
+
 Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, uv_loop_s* host)
     : shared_(shared),
       loop_(host == nullptr ? io::Loop() : io::Loop(*host)),
@@ -86,8 +97,29 @@ void Worker::listen(const Socket& socket) {
       loop_, socket.fd, socket.is_unix, static_cast<unsigned>(socket.service), *this));
 }
 
+void Worker::serve_tls(std::unique_ptr<tls::ServerContext> context, tls::CertCache::Ask ask,
+                       std::shared_ptr<const tls::Credentials> fallback) {
+  const TlsConfig& limits = shared_.config.tls;
+  tls_ = std::make_unique<Tls>(std::move(context), loop_,
+                               tls::CertCache::Limits{limits.certificates, limits.certificate_wait},
+                               std::move(ask), std::move(fallback), counters_.certificates);
+}
+
+void Worker::set_ticket_keys(std::shared_ptr<const tls::TicketKeys> keys) {
+  loop_.post([this, keys = std::move(keys)]() mutable {
+    if (tls_) tls_->context->set_ticket_keys(std::move(keys));
+  });
+}
+
+void Worker::forget_certificates(std::vector<std::string> names) {
+  loop_.post([this, names = std::move(names)] {
+    if (tls_) tls_->certificates.forget(names);
+  });
+}
+
 void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
-  const bool admin = static_cast<Service>(from.kind()) == Service::admin;
+  const auto service = static_cast<Service>(from.kind());
+  const bool admin = service == Service::admin;
   // Operators must get in when everything is full: they have a small bound of their own.
   const Admitted admitted = !admin ? shared_.admission.enter(peer)
                             : admin_connections_ < max_admin_connections ? Admitted::yes
@@ -110,10 +142,17 @@ void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
     counters_.connections_accepted.add();
     counters_.connections_open.add(1);
   }
+  std::unique_ptr<io::Transport> transport = *std::move(socket);
+  const bool tls = service == Service::tls;
+  if (tls) {
+    transport = std::make_unique<tls::Transport>(loop_, std::move(transport), *tls_->context,
+                                                 tls_->certificates);
+  }
   // The list holds it; remove() takes it out again.
-  auto connection = std::make_unique<ClientConnection>(*this, *std::move(socket), peer,
-                                                       from.is_unix(), admitted != Admitted::yes,
-                                                       admin ? shared_.admin : nullptr);
+  auto connection = std::make_unique<ClientConnection>(
+      *this, std::move(transport),
+      ClientConnection::Accepted{peer, from.is_unix(), tls, admitted != Admitted::yes,
+                                 admin ? shared_.admin : nullptr});
   (admin ? operators_ : connections_).push_back(*connection.release());
 }
 

@@ -20,6 +20,8 @@
 #include "proxy/counters.h"
 #include "proxy/exchange.h"
 #include "proxy/rewrite.h"
+#include "tls/cert_cache.h"
+#include "tls/context.h"
 #include <proxycore/config.h>
 #include <proxycore/handler.h>
 #include <proxycore/host_trie.h>
@@ -48,11 +50,12 @@ struct Shared {
   base::LineWriter* access_writer = nullptr;  // null: no access log
   Handler* admin = nullptr;                   // answers on the admin listeners
   io::Resolver::Query resolver = io::Resolver::system_query();
+  std::uint16_t tls_port = 0;  // where requests are redirected to that have to use TLS; 0: nowhere
   std::vector<MakeTier> tiers = {};  // of the lookup, in their order; none: the table alone
 };
 
 // What a listening socket is for.
-enum class Service : unsigned { proxy, admin };
+enum class Service : unsigned { proxy, tls, admin };
 
 class Worker final : public io::Listener::Owner, io::Later {
  public:
@@ -67,6 +70,13 @@ class Worker final : public io::Listener::Owner, io::Later {
   Worker& operator=(const Worker&) = delete;
   virtual ~Worker();
 
+  // What connections of Service::tls need. Before listen().
+  void serve_tls(std::unique_ptr<tls::ServerContext> context, tls::CertCache::Ask ask,
+                 std::shared_ptr<const tls::Credentials> fallback);
+  // Any thread.
+  void set_ticket_keys(std::shared_ptr<const tls::TicketKeys> keys);
+  // Any thread: as CertCache::forget().
+  void forget_certificates(std::vector<std::string> names);
   // Takes the descriptor. Before run(), or on the loop's thread.
   void listen(const Socket& socket);
   void run() { loop_.run(); }
@@ -90,6 +100,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }  // any thread
   [[nodiscard]] lookup::Lookup& lookup() noexcept { return lookup_; }
   [[nodiscard]] origin::Pool& pool() noexcept { return pool_; }
+  [[nodiscard]] std::uint16_t tls_port() const noexcept { return shared_.tls_port; }
   [[nodiscard]] AccessLog& access_log() noexcept { return access_log_; }
   [[nodiscard]] bool draining() const noexcept { return draining_; }
   [[nodiscard]] Handler* mounted(std::string_view host) const noexcept {
@@ -122,6 +133,8 @@ class Worker final : public io::Listener::Owner, io::Later {
   lookup::Lookup lookup_;
   origin::Pool pool_;
   AccessLog access_log_;
+  struct Tls;
+  std::unique_ptr<Tls> tls_;  // null: no TLS is spoken
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // all of them
   base::List<Exchange, ExchangeTag> free_exchanges_;

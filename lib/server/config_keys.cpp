@@ -56,8 +56,9 @@ Result<void> target(std::string_view text) {
   return {};
 }
 
-Result<void> no_tls(std::string_view /*text*/) {
-  return Error{Errc::invalid, "TLS is not available in this version, expected an empty array"};
+Result<void> alpn(std::string_view text) {
+  if (text == "h2" || text == "http/1.1") return {};
+  return expected("'h2' or 'http/1.1'", text);
 }
 
 Result<void> trusted(std::string_view text) {
@@ -78,6 +79,8 @@ Result<void> not_empty(std::string_view text) {
 
 template <class Owner, class T>
 T field_type(T Owner::*);
+template <class Owner, class T>
+Owner owner_type(T Owner::*);
 
 template <auto Table, auto Field>
 constexpr Key<Config> key(Rule rule) {
@@ -102,13 +105,15 @@ constexpr Key<Config> top(Rule rule) {
           Type::type, Type::range};
 }
 
+// A key of one of many tables of the same name.
 template <auto Field>
-constexpr Key<Host> field(Rule rule) {
+constexpr auto field(Rule rule) {
+  using Of = decltype(owner_type(Field));
   using Type = Value<decltype(field_type(Field))>;
-  return {
+  return Key<Of>{
       rule,
-      [](const Rule& by, const Given& given, Host& to) { return Type::read(by, given, to.*Field); },
-      [](const Rule& by, const Host& from) { return Type::shown(by, from.*Field); }, Type::type,
+      [](const Rule& by, const Given& given, Of& to) { return Type::read(by, given, to.*Field); },
+      [](const Rule& by, const Of& from) { return Type::shown(by, from.*Field); }, Type::type,
       Type::range};
 }
 
@@ -195,10 +200,11 @@ constexpr std::array all_config_keys{
                                        .what = "addresses",
                                        .check = address,
                                        .meaning = "Where clients are served over plain HTTP."}),
-    key<&C::listen, &C::Listen::https>({.name = "listen.https",
-                                        .what = "addresses",
-                                        .check = no_tls,
-                                        .meaning = "Reserved: TLS is not available yet."}),
+    key<&C::listen, &C::Listen::https>(
+        {.name = "listen.https",
+         .what = "addresses",
+         .check = address,
+         .meaning = "Where clients are served over TLS: HTTP/2 and HTTP/1.1."}),
     key<&C::listen, &C::Listen::admin>(
         {.name = "listen.admin",
          .what = "addresses",
@@ -215,6 +221,52 @@ constexpr std::array all_config_keys{
          .form = Form::octal,
          .most = 0777,
          .meaning = "File mode of Unix sockets that are listened on."}),
+
+    key<&C::tls, &TlsConfig::min_version>(
+        {.name = "tls.min_version",
+         .meaning = "The oldest version of TLS that is spoken. What is older than 1.2 never is."}),
+    key<&C::tls, &TlsConfig::alpn>(
+        {.name = "tls.alpn",
+         .what = "protocols",
+         .check = alpn,
+         .meaning = "What clients are offered, the preferred first (ALPN, RFC 7301)."}),
+    key<&C::tls, &TlsConfig::tickets>(
+        {.name = "tls.tickets",
+         .meaning = "Clients may resume their sessions, which saves most of a handshake. The keys "
+                    "are shared through the store and change by themselves."}),
+    key<&C::tls, &TlsConfig::ticket_lifetime>({.name = "tls.ticket_lifetime",
+                                               .least = 60'000,
+                                               .most = 7 * day,
+                                               .meaning = "How long a session may be resumed."}),
+    key<&C::tls, &TlsConfig::fallback_chain>(
+        {.name = "tls.fallback_chain",
+         .what = "file",
+         .meaning = "The certificate (PEM) for names that have none. Empty: one is made at the "
+                    "first start and kept in the store."}),
+    key<&C::tls, &TlsConfig::fallback_key>(
+        {.name = "tls.fallback_key", .what = "file", .meaning = "Its private key (PEM)."}),
+    key<&C::tls, &TlsConfig::public_port>(
+        {.name = "tls.public_port",
+         .most = 65535,
+         .meaning = "The port that redirects to https name. 0: that of the first https listener. "
+                    "For when something in front maps 443 to another port."}),
+    key<&C::tls, &TlsConfig::certificates>(
+        {.name = "tls.certificates",
+         .least = 1,
+         .most = 10'000'000,
+         .meaning = "How many names each worker keeps the certificates of; those used longest ago "
+                    "go first, and are read again when they are asked for."}),
+    key<&C::tls, &TlsConfig::certificate_wait>(
+        {.name = "tls.certificate_wait",
+         .least = 1,
+         .most = 120'000,
+         .meaning = "How long a handshake waits for its certificate; then the last known one of "
+                    "the name, or the fallback, is served."}),
+    key<&C::tls, &TlsConfig::origin_ca>(
+        {.name = "tls.origin_ca",
+         .what = "file",
+         .meaning = "The authorities (PEM) that certificates of TLS targets are verified by. "
+                    "Empty: the system's."}),
 
     key<&C::workers, &C::Workers::count>(
         {.name = "workers.count", .most = 1024, .meaning = "Threads. 0: one per core."}),
@@ -373,6 +425,20 @@ constexpr std::array all_config_keys{
          .meaning = "Where the process id is written after binding. Empty: nowhere."}),
 };
 
+constexpr std::array all_certificate_keys{
+    field<&C::CertificateFiles::chain>(
+        {.name = "certificate.chain",
+         .what = "file",
+         .check = not_empty,
+         .required = true,
+         .meaning = "The certificate (PEM), then what signed it, in that order."}),
+    field<&C::CertificateFiles::key>({.name = "certificate.key",
+                                      .what = "file",
+                                      .check = not_empty,
+                                      .required = true,
+                                      .meaning = "Its private key (PEM), not encrypted."}),
+};
+
 constexpr std::array all_host_keys{
     field<&Host::host>({.name = "host.host",
                         .what = "name or pattern",
@@ -396,7 +462,20 @@ constexpr std::array all_host_keys{
     field<&Host::forcessl>(
         {.name = "host.forcessl",
          .meaning = "Redirect plain requests to https, where an https listener exists."}),
+    field<&Host::hsts>(
+        {.name = "host.hsts_enabled",
+         .meaning = "Tell browsers to use https only, for a year and for subdomains too (HSTS, RFC "
+                    "6797)."}),
     field<&Host::targetssl>({.name = "host.targetssl", .meaning = "Speak TLS to the targets."}),
+    field<&Host::target_verify>(
+        {.name = "host.targetVerify",
+         .meaning = "Verify the certificates of TLS targets (`tls.origin_ca`). false: take any, "
+                    "which lets everybody in between read and change what passes."}),
+    field<&Host::target_server_name>(
+        {.name = "host.targetServerName",
+         .what = "name or address",
+         .standard = "the target's own",
+         .meaning = "Whom a TLS target is asked for (SNI), and whose certificate it has to show."}),
     field<&Host::pass_host>(
         {.name = "host.host-pass-though",
          .meaning = "Pass the client's `Host` on (the name is spelled as in existing records). "
@@ -431,6 +510,9 @@ constexpr Table all_tables[] = {
     {"listen",
      "An address is `127.0.0.1:8080`, `[::1]:8080`, `*:80` (every address of both families) or "
      "`unix:/run/proxy.sock`. With port 0 the system chooses one."},
+    {"tls",
+     "TLS with clients and with targets. Certificates are found by the name that a client asks "
+     "for: those of the file (`[[certificate]]`), then those of the store."},
     {"workers", "Each thread has its own listening sockets and its own connections to targets."},
     {"timeouts", "A host may have its own for its targets."},
     {"limits", "What is over a limit is refused with the status given, and counted."},
@@ -471,6 +553,9 @@ std::size_t distance(std::string_view a, std::string_view b, std::size_t limit) 
 
 std::span<const Key<Config>> config_keys() noexcept {
   return all_config_keys;
+}
+std::span<const Key<Config::CertificateFiles>> certificate_keys() noexcept {
+  return all_certificate_keys;
 }
 std::span<const Key<Host>> host_keys() noexcept {
   return all_host_keys;

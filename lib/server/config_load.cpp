@@ -66,6 +66,8 @@ class Reader {
     for (const auto& [name, node, place] : in_file_order(root)) {
       if (name == "host") {
         PX_CHECK(read_hosts(*node, place));
+      } else if (name == "certificate") {
+        PX_CHECK(read_certificates(*node, place));
       } else if (const auto* key = key_named(name)) {
         PX_CHECK(read_key(*key, *node, place));
       } else {
@@ -74,6 +76,7 @@ class Reader {
     }
     PX_CHECK(check_listeners());
     PX_CHECK(check_lookup());
+    PX_CHECK(check_fallback());
     return std::move(config_);
   }
 
@@ -120,6 +123,7 @@ class Reader {
       for (const auto& one : tables) {
         if (!one.name.empty()) names.push_back(one.name);
       }
+      names.push_back("certificate");
       names.push_back("host");
       return unknown_at(place, table, node.is_table() ? names : known, names);
     }
@@ -155,13 +159,50 @@ class Reader {
     return {};
   }
 
-  Result<void> read_hosts(const toml::node& node, const Place& place) {
-    const toml::array* hosts = node.as_array();
-    const bool empty = hosts != nullptr && hosts->empty();
-    if (!empty && !node.is_array_of_tables()) {
-      return error_at(place, "host",
-                      fmt::format("expected [[host]], one for each host, found {}", kind_of(node)));
+  // The tables of [[name]].
+  static Result<const toml::array*> tables_of(std::string_view name, const toml::node& node,
+                                              const Place& place) {
+    const toml::array* tables = node.as_array();
+    const bool empty = tables != nullptr && tables->empty();
+    if (empty || node.is_array_of_tables()) return tables;
+    return error_at(
+        place, name,
+        fmt::format("expected [[{0}]], one for each {0}, found {1}", name, kind_of(node)));
+  }
+
+  // The keys of one of them. Errors: invalid (also if a required one is missing).
+  template <class Of>
+  Result<void> read_fields(std::string_view name, std::span<const server::Key<Of>> keys,
+                           const toml::table& table, const Place& place, Of& to) const {
+    for (const auto& entry : in_file_order(table)) {
+      const std::string full = fmt::format("{}.{}", name, entry.name);
+      const auto key = std::find_if(keys.begin(), keys.end(),
+                                    [&](const auto& one) { return one.rule.name == full; });
+      if (key == keys.end()) return unknown_field(entry.place, full, names_of(keys));
+      PX_CHECK(key->read(key->rule, given(*entry.node), to));
     }
+    for (const auto& key : keys) {
+      if (key.rule.required && !table.contains(last_part(key.rule.name))) {
+        return error_at(place, key.rule.name, "missing");
+      }
+    }
+    return {};
+  }
+
+  Result<void> read_certificates(const toml::node& node, const Place& place) {
+    PX_TRY(const toml::array* tables, tables_of("certificate", node, place));
+    for (const toml::node& one : *tables) {
+      const Place at{file_, one.source().begin.line};
+      Config::CertificateFiles files;
+      files.origin = at.text();
+      PX_CHECK(read_fields("certificate", server::certificate_keys(), *one.as_table(), at, files));
+      config_.certificates.push_back(std::move(files));
+    }
+    return {};
+  }
+
+  Result<void> read_hosts(const toml::node& node, const Place& place) {
+    PX_TRY(const toml::array* hosts, tables_of("host", node, place));
     config_.hosts.reserve(hosts->size());
     std::unordered_map<std::string, std::uint32_t> seen;
     for (const toml::node& one : *hosts) {
@@ -180,26 +221,13 @@ class Reader {
 
   Result<Host> read_host(const toml::table& table, const Place& place) const {
     Host host;
-    const auto keys = server::host_keys();
+    PX_CHECK(read_fields("host", server::host_keys(), table, place, host));
     const auto entries = in_file_order(table);
-    for (const auto& entry : entries) {
-      const std::string name = fmt::format("host.{}", entry.name);
-      const auto key = std::find_if(keys.begin(), keys.end(),
-                                    [&](const auto& one) { return one.rule.name == name; });
-      if (key == keys.end()) return unknown_field(entry.place, entry.name);
-      PX_CHECK(key->read(key->rule, given(*entry.node), host));
-    }
     const auto line_of = [&](std::string_view field) {
       const auto entry = std::find_if(entries.begin(), entries.end(),
                                       [&](const Entry& one) { return one.name == field; });
       return entry == entries.end() ? place : entry->place;
     };
-    for (const auto& key : keys) {
-      const std::string_view field = last_part(key.rule.name);
-      if (key.rule.required && !table.contains(field)) {
-        return error_at(place, key.rule.name, "missing");
-      }
-    }
     auto valid = host.validate();
     if (valid) return host;
     // "field 'ip': why"
@@ -215,13 +243,13 @@ class Reader {
                     why.substr(end + closing.size()));
   }
 
-  static Error unknown_field(const Place& place, std::string_view name) {
-    const std::string full = fmt::format("host.{}", name);
-    const auto kept = std::find(std::begin(kept_by_store), std::end(kept_by_store), name);
-    if (kept != std::end(kept_by_store)) {
+  static Error unknown_field(const Place& place, std::string_view full,
+                             const std::vector<std::string_view>& known) {
+    const auto kept =
+        std::find(std::begin(kept_by_store), std::end(kept_by_store), last_part(full));
+    if (full.starts_with("host.") && kept != std::end(kept_by_store)) {
       return error_at(place, full, "belongs to records of the store, not to a file");
     }
-    const auto known = names_of(server::host_keys());
     std::vector<std::string_view> fields(known.size());
     std::transform(known.begin(), known.end(), fields.begin(), last_part);
     return unknown_at(place, full, known, fields);
@@ -235,12 +263,23 @@ class Reader {
                     tiers.error().detail);
   }
 
+  Result<void> check_fallback() const {
+    const TlsConfig& tls = config_.tls;
+    if (tls.fallback_chain.empty() == tls.fallback_key.empty()) return {};
+    const bool chain = !tls.fallback_chain.empty();
+    const std::string_view given = chain ? "tls.fallback_chain" : "tls.fallback_key";
+    return error_at({file_, lines_.at(given)}, given,
+                    fmt::format("expected together with {}",
+                                chain ? "tls.fallback_key" : "tls.fallback_chain"));
+  }
+
   // The kernel would let us listen twice on one address and share the connections out between them.
   Result<void> check_listeners() const {
     std::unordered_map<std::string, std::string_view> seen;
     const auto& listen = config_.listen;
     for (const auto& [key, texts] :
          {std::pair<std::string_view, const std::vector<std::string>&>{"listen.http", listen.http},
+          {"listen.https", listen.https},
           {"listen.admin", listen.admin}}) {
       for (const std::string& text : texts) {
         PX_TRY(const ListenAddress address, ListenAddress::parse(text));

@@ -24,7 +24,21 @@ is wrong with it.
 - A **duration** is a number of milliseconds, or a text with a unit: `"500ms"`, `"30s"` (ms, s, m, h, d).
 - Relative paths are relative to the working directory.
 
-SIGHUP takes over the hosts and reopens the access log; everything else needs a restart.
+SIGHUP takes over the hosts and certificates and reopens the access log; everything else needs a restart.
+)";
+
+constexpr std::string_view about_certificates =
+    R"(
+## [[certificate]]
+
+One for each certificate in files; it serves the names in it. A name may have two, one with an ECDSA key and one with
+an RSA key: the client's signature algorithms choose. SIGHUP reads them again.
+
+```toml
+[[certificate]]
+chain = "/etc/proxycore/example.test.pem"
+key = "/etc/proxycore/example.test.key"
+```
 )";
 
 constexpr std::string_view about_hosts =
@@ -69,6 +83,11 @@ std::string config_reference() {
       const std::string_view name = key.rule.name;
       if (server::table_part(name) == table.name) describe(out, key, name, defaults);
     }
+  }
+  out.append(about_certificates).append(heading);
+  const Config::CertificateFiles files;
+  for (const auto& key : server::certificate_keys()) {
+    describe(out, key, server::last_part(key.rule.name), files);
   }
   out.append(about_hosts).append(heading);
   const Host host;

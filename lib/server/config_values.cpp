@@ -244,6 +244,11 @@ struct Names<LogFormat> {
   static constexpr std::string_view all[] = {"json", "combined"};
 };
 
+template <>
+struct Names<TlsVersion> {
+  static constexpr std::string_view all[] = {"1.2", "1.3"};
+};
+
 template <class Enum>
 requires(std::is_enum_v<Enum>) struct How<Enum> {
   static constexpr std::span<const std::string_view> names = Names<Enum>::all;
@@ -262,6 +267,22 @@ requires(std::is_enum_v<Enum>) struct How<Enum> {
       }
     }
     return wrong(rule, given, type(rule));
+  }
+};
+
+// A file says yes or no; only a record may say nothing.
+template <>
+struct How<TargetVerify> {
+  static std::string type(const Rule& rule) { return How<bool>::type(rule); }
+  static std::string range(const Rule& rule) { return How<bool>::range(rule); }
+  static std::string shown(const Rule& rule, TargetVerify value) {
+    return How<bool>::shown(rule, value == TargetVerify::yes);
+  }
+  static Result<void> read(const Rule& rule, const Given& given, TargetVerify& to) {
+    bool verify = true;
+    PX_CHECK(How<bool>::read(rule, given, verify));
+    to = verify ? TargetVerify::yes : TargetVerify::no;
+    return {};
   }
 };
 
@@ -311,5 +332,7 @@ template struct Value<std::string>;
 template struct Value<std::vector<std::string>>;
 template struct Value<LogLevel>;
 template struct Value<LogFormat>;
+template struct Value<TlsVersion>;
+template struct Value<TargetVerify>;
 
 }  // namespace proxycore::server

@@ -51,7 +51,7 @@ struct Rule {
 };
 
 // T: bool, an unsigned integer of 16, 32 or 64 bits, Millis, std::optional<Millis>, std::string,
-// std::vector<std::string>, LogLevel, LogFormat.
+// std::vector<std::string>, LogLevel, LogFormat, TlsVersion, TargetVerify.
 template <class T>
 struct Value {
   static std::string type(const Rule& rule);   // "array of addresses"

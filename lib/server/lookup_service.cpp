@@ -23,7 +23,12 @@ Record record_of(const Route& route) {
     host.targets.push_back(route.targets[i].text());
   }
   host.forcessl = route.forcessl;
-  host.targetssl = route.targetssl;
+  host.hsts = route.hsts;
+  host.targetssl = route.tls != nullptr;
+  if (route.tls) {
+    host.target_verify = route.tls->verify;
+    host.target_server_name = route.tls->server_name;
+  }
   host.pass_host = route.pass_host;
   const auto time = [](Millis span) {
     return span.count() != 0 ? std::optional<Millis>(span) : std::nullopt;

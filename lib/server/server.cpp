@@ -15,6 +15,7 @@
 #include "server/route_feed.h"
 #include "server/route_source.h"
 #include "server/tiers.h"
+#include "server/tls_service.h"
 #include "server/wildcard_cache.h"
 #include <proxycore/server.h>
 
@@ -138,10 +139,14 @@ class Server::Parts {
                proxy::Admission(config.limits.connections, config.limits.connections_per_address)} {
     shared.admin = &pages;
   }
-  ~Parts() { end_control(); }
+  ~Parts() {
+    end_control();
+    tls.reset();
+  }
 
   Result<void> prepare(const std::function<Result<void>()>& bound_all);
   Result<void> mount(std::string_view pattern, Handler& handler);
+  Result<void> add_source(CertSource& source);
   Result<void> run();
   Result<void> attach(uv_loop_s& loop);
   void drain();
@@ -158,17 +163,20 @@ class Server::Parts {
   std::unique_ptr<base::LineWriter> access_writer;
   proxy::Shared shared;
   Bound http;
+  Bound https;
   Bound admin;
   base::Snapshot<host::RouteTable> table;
   std::unique_ptr<Store> replica;  // the copy of a store on other machines
   std::unique_ptr<server::WildcardCache> wildcard_cache;
   std::unique_ptr<server::LookupService> lookup_service;
   std::unique_ptr<server::RouteFeed> feed;
+  std::unique_ptr<server::TlsService> tls;  // null: no https listener
 
  private:
   Result<void> prepare_lookup();
   Result<proxy::MakeTier> tier(const std::string& name);
-  void make_worker(std::size_t index, uv_loop_s* host);
+  [[nodiscard]] std::uint16_t redirect_port() const;
+  Result<void> make_worker(std::size_t index, uv_loop_s* host);
   void begin_control();
   void end_control();
   void hosts_changed(std::span<const std::string> names);
@@ -190,12 +198,12 @@ class Server::Parts {
 };
 
 Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_all) {
-  if (!config.listen.https.empty()) {
-    return Error{Errc::invalid, "listen.https: TLS is not available in this version"};
-  }
   PX_TRY(shared.trust, trust_of(config));
   PX_CHECK(bind_all(config.listen.http, proxy::Service::proxy, config.workers.count, config.listen,
                     http));
+  PX_CHECK(bind_all(config.listen.https, proxy::Service::tls, config.workers.count, config.listen,
+                    https));
+  shared.tls_port = redirect_port();
   // One worker answers operators: it sums over all of them anyway.
   PX_CHECK(bind_all(config.listen.admin, proxy::Service::admin, 1, config.listen, admin));
   if (const auto& service = config.lookup_service; !service.listen.empty()) {
@@ -203,6 +211,12 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   }
   if (bound_all) PX_CHECK(bound_all());
   PX_CHECK(prepare_lookup());
+  if (!config.listen.https.empty()) {
+    PX_TRY(tls, server::TlsService::create(config, store, replica.get(), [this](const auto& tell) {
+             const std::lock_guard lock(mutex_);
+             for (auto& worker : workers_) tell(*worker);
+           }));
+  }
 
   if (config.log.access != "off") {
     PX_TRY(access_writer, base::LineWriter::open(config.log.access));
@@ -218,9 +232,19 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   return {};
 }
 
-void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
+// Where requests are sent that have to use TLS; 0: nowhere.
+std::uint16_t Server::Parts::redirect_port() const {
+  if (https.addresses.empty()) return 0;
+  if (config.tls.public_port != 0) return config.tls.public_port;
+  const auto first = std::find_if(https.addresses.begin(), https.addresses.end(),
+                                  [](const ListenAddress& address) { return !address.is_unix; });
+  return first != https.addresses.end() ? first->port : 443;
+}
+
+Result<void> Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
   auto worker = std::make_unique<proxy::Worker>(shared, table.current(), host);
-  for (Bound* bound : {&http, &admin}) {
+  if (tls) PX_CHECK(tls->equip(*worker));
+  for (Bound* bound : {&http, &https, &admin}) {
     for (std::size_t at = index; at < bound->per_worker.size(); ++at) {
       for (const auto& socket : bound->per_worker[at]) worker->listen(socket);
       bound->per_worker[at].clear();
@@ -232,6 +256,7 @@ void Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
     to->set_routes(std::move(next));
   });
   workers_.push_back(std::move(worker));
+  return {};
 }
 
 // What the workers ask for the host of a request, and where their table of hosts comes from.
@@ -356,7 +381,8 @@ Result<void> Server::Parts::run() {
     if (running_) return Error{Errc::invalid, "the server runs already"};
     running_ = true;
     if (stopped_) return {};
-    for (std::size_t i = 0; i < config.workers.count; ++i) make_worker(i, nullptr);
+    if (tls) tls->start();
+    for (std::size_t i = 0; i < config.workers.count; ++i) PX_CHECK(make_worker(i, nullptr));
   }
   begin_control();
   std::vector<std::thread> threads;
@@ -375,7 +401,8 @@ Result<void> Server::Parts::attach(uv_loop_s& loop) {
     if (running_) return Error{Errc::invalid, "the server runs already"};
     running_ = true;
     if (stopped_) return {};
-    make_worker(0, &loop);
+    if (tls) tls->start();
+    PX_CHECK(make_worker(0, &loop));
   }
   begin_control();
   return {};
@@ -407,11 +434,23 @@ void Server::Parts::stop() {
   for (auto& worker : workers_) worker->stop();
 }
 
+Result<void> Server::Parts::add_source(CertSource& source) {
+  const std::lock_guard lock(mutex_);
+  if (running_) return Error{Errc::invalid, "serve_certificates: the server runs already"};
+  if (tls) tls->add_source(source);
+  return {};
+}
+
 Result<void> Server::Parts::reload(Config next) {
+  std::function<void()> take_over_certificates;
+  if (tls) {
+    PX_TRY(take_over_certificates, tls->reload(next.certificates));
+  }
   PX_CHECK(feed->reload(std::move(next.hosts), [this]() -> Result<void> {
     return access_writer ? access_writer->reopen() : Result<void>{};
   }));
   hosts_changed({});
+  if (take_over_certificates) take_over_certificates();
   for (const std::string& key : changed_keys(given, next)) {
     log::warning("reload.ignored", {{"key", key}, {"why", "needs a restart"}});
   }
@@ -454,6 +493,13 @@ Result<void> Server::mount(std::string_view pattern, Handler& handler) {
   return parts_->mount(name, handler);
 }
 
+Result<void> Server::serve_certificates(CertSource& source) {
+  return parts_->add_source(source);
+}
+void Server::forget_certificate(std::string_view name) {
+  if (parts_->tls) parts_->tls->forget(name);
+}
+
 Result<void> Server::run() {
   return parts_->run();
 }
@@ -477,6 +523,9 @@ void Server::reopen_logs() {
 }
 std::vector<ListenAddress> Server::http_addresses() const {
   return parts_->http.addresses;
+}
+std::vector<ListenAddress> Server::https_addresses() const {
+  return parts_->https.addresses;
 }
 std::vector<ListenAddress> Server::admin_addresses() const {
   return parts_->admin.addresses;

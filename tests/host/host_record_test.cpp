@@ -1,6 +1,7 @@
 #include "host/host_record.h"
 
 #include "host/keys.h"
+#include "host/route_table.h"
 
 #include <random>
 #include <string>
@@ -13,6 +14,7 @@
 using namespace proxycore;
 using host::host_from;
 using host::record_of;
+using host::route_of;
 
 namespace {
 
@@ -148,18 +150,39 @@ TEST_CASE("host record: a host is written as the old software would") {
                                   {"targetPort", "80"},
                                   {"forcessl", "true"},
                                   {"targetssl", "false"},
+                                  {"targetVerify", "true"},
                                   {"is_cache", "false"},
                                   {"is_wildcard", "false"},
                                   {"updated_by", "__NONE__"}});
   host.targets = {"a:1", "[::1]:2"};
   host.pass_host = false;
+  host.hsts = true;
+  host.target_verify = TargetVerify::no;
+  host.target_server_name = "a.internal";
   host.idle_timeout = Millis{1500};
   host.created_on = 1795390256641;
   const Record record = record_of(host);
   CHECK(record.at("targets") == R"(["a:1","[::1]:2"])");
   CHECK(record.at("host-pass-though") == "false");
+  CHECK(record.at("hsts_enabled") == "true");
+  CHECK(record.at("targetVerify") == "false");
+  CHECK(record.at("targetServerName") == "a.internal");
   CHECK(record.at("idleTimeout") == "1500");
   CHECK(record.at("created_on") == "1795390256641");
+}
+
+TEST_CASE("host record: one of older software does not say whether targets are verified") {
+  Record record = old_record("a.test");
+  record.insert_or_assign("targetssl", "true");
+  const auto old = host_from(record);
+  REQUIRE(old);
+  CHECK(old->target_verify == TargetVerify::unset);
+  CHECK_FALSE(record_of(*old).contains("targetVerify"));
+  CHECK(route_of(*old)->tls->verify == TargetVerify::unset);
+  record.insert_or_assign("targetVerify", "true");
+  CHECK(host_from(record)->target_verify == TargetVerify::yes);
+  record.insert_or_assign("targetServerName", "a b");
+  CHECK(problem(record).starts_with("field 'targetServerName': 'a b'"));
 }
 
 TEST_CASE("host record: writing and reading gives the same host, for any host") {
@@ -182,6 +205,9 @@ TEST_CASE("host record: writing and reading gives the same host, for any host") 
     host.forcessl = random() % 2 != 0;
     host.targetssl = random() % 2 != 0;
     host.pass_host = random() % 2 != 0;
+    host.hsts = random() % 2 != 0;
+    host.target_verify = static_cast<TargetVerify>(random() % 3);
+    host.target_server_name = one_of({"", "10.0.0.1", "app.internal"});
     host.connect_timeout = maybe(600'000);
     host.first_byte_timeout = maybe(86'400'000);
     host.idle_timeout = maybe(86'400'000);
@@ -196,6 +222,7 @@ TEST_CASE("host record: writing and reading gives the same host, for any host") 
     REQUIRE(read);
     CHECK(record_of(*read) == record);
     CHECK(read->targets == host.targets);
+    CHECK(read->target_verify == host.target_verify);
     CHECK(read->created_by == host.created_by);
     CHECK(read->updated_by == host.updated_by);
     CHECK(read->idle_timeout == host.idle_timeout);

@@ -38,7 +38,8 @@ TEST_CASE("route table: a route has what the data plane needs of its host") {
   CHECK(route->pattern == "*.example.com");
   CHECK(route->targets == Targets{{"app.internal", 8080}, {"127.0.0.1", 81}, {"::1", 82}});
   CHECK_FALSE(route->forcessl);
-  CHECK(route->targetssl);
+  REQUIRE(route->tls);
+  CHECK(route->tls->verify == TargetVerify::yes);
   CHECK_FALSE(route->pass_host);
   CHECK(route->connect_timeout == Millis{100});
   CHECK(route->first_byte_timeout == Millis{0});

@@ -123,3 +123,23 @@ TEST_CASE("edge: OPTIONS that goes no further gets what is allowed and no conten
   CHECK(head.fields.find("Allow") == page(405).head.fields.find("Allow"));
   CHECK(head.fields.find(FieldId::x_request_id) == "id-1");
 }
+
+TEST_CASE("edge: the redirect to TLS keeps path, query and escapes, and the method if it matters") {
+  http::Head request;
+  request.target = "/p%20q/a?b=c&d=%2F";
+  http::Head head;
+  for (const auto& [method, status] :
+       {std::pair{"GET", 301}, {"HEAD", 301}, {"POST", 308}, {"PUT", 308}, {"OPTIONS", 308}}) {
+    request.method = method;
+    edge::to_tls(request, "a.test", 443, "id", "date", head);
+    CHECK(head.status == status);
+    CHECK(head.fields.find("Location") == "https://a.test/p%20q/a?b=c&d=%2F");
+  }
+  edge::to_tls(request, "[::1]", 8443, "id", "date", head);
+  CHECK(head.fields.find("Location") == "https://[::1]:8443/p%20q/a?b=c&d=%2F");
+  request.target = "*";
+  edge::to_tls(request, "a.test", 443, "id", "date", head);
+  CHECK(head.fields.find("Location") == "https://a.test/");
+  CHECK(edge::always_plain("/.well-known/acme-challenge/token"));
+  CHECK_FALSE(edge::always_plain("/.well-known/acme-challenge"));
+}

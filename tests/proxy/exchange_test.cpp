@@ -1229,3 +1229,53 @@ TEST_CASE("exchange: with the host in the worker's cache a warm exchange allocat
   CHECK(allocations_of(rig, get(), ok(std::string(1024, 'x')), 1000) == 0);
   CHECK(tier->asked.size() == 1);
 }
+
+TEST_CASE("exchange: a host that forces TLS redirects, but for ACME and who came by TLS already") {
+  ProxyRig rig([](Config& config) { config.forwarding.trusted = {"127.0.0.2"}; });
+  rig.add_host({.host = "tls.test", .ip = "127.0.0.1", .target_port = rig.origin.port()});
+  const auto ask = [](std::string_view target, std::string_view lines = "") {
+    return "GET " + std::string(target) + " HTTP/1.1\r\nHost: tls.test:80\r\n" +
+           std::string(lines) + "\r\n";
+  };
+  Peer client = rig.client();
+  client.send(ask("/a?b=%20"));  // nowhere to go yet
+  Peer origin = rig.origin.accept();
+  serve(client, origin);
+
+  rig.set_tls_port(8443);
+  client.send(ask("/a?b=%20"));
+  const std::string answer = client.message();
+  CHECK(status_of(answer) == 301);
+  CHECK(field_of(answer, "Location") == "https://tls.test:8443/a?b=%20");
+
+  client.send(ask("/.well-known/acme-challenge/x"));
+  serve(client, origin);
+
+  // Whoever forwards for others has to be trusted to say so.
+  const std::string_view forwarded = "X-Forwarded-Proto: https\r\n";
+  client.send(ask("/", forwarded));
+  CHECK(status_of(client.message()) == 301);
+  Peer proxy = rig.client("127.0.0.2");
+  proxy.send(ask("/", forwarded));
+  serve(proxy, origin);
+
+  client.send("POST / HTTP/1.1\r\nHost: tls.test\r\nContent-Length: 2\r\n\r\nab");
+  CHECK(status_of(client.message()) == 308);
+}
+
+TEST_CASE("exchange: HSTS is told to who came by TLS only (RFC 6797 §7.2)") {
+  ProxyRig rig([](Config& config) { config.forwarding.trusted = {"127.0.0.1"}; });
+  rig.add_host(
+      {.host = "tls.test", .ip = "127.0.0.1", .target_port = rig.origin.port(), .hsts = true});
+  Peer client = rig.client();
+  client.send(request_to("tls.test"));
+  Peer origin = rig.origin.accept();
+  origin.message();
+  origin.send(ok());
+  CHECK(field_of(client.message(), "Strict-Transport-Security") == "-");
+  client.send("GET / HTTP/1.1\r\nHost: tls.test\r\nX-Forwarded-Proto: https\r\n\r\n");
+  origin.message();
+  origin.send(ok());
+  CHECK(field_of(client.message(), "Strict-Transport-Security") ==
+        "max-age=31536000; includeSubDomains");
+}

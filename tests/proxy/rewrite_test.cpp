@@ -436,3 +436,24 @@ TEST_CASE("rewrite: an interim response loses its hop-by-hop fields and gains no
   CHECK(lines(head, "Link") == "</a.css>");
   CHECK(head.fields.size() == 1);
 }
+
+TEST_CASE("rewrite: TLS in front of us counts if we trust who says so") {
+  http::Head head;
+  CHECK(rewrite::is_secure(head, {.peer = "192.0.2.1", .tls = true}));
+  head.fields.add(http::FieldId::x_forwarded_proto, "https");
+  CHECK_FALSE(rewrite::is_secure(head, {.peer = "192.0.2.1"}));
+  CHECK(rewrite::is_secure(head, {.peer = "192.0.2.1", .trusted = true}));
+  head.fields.set(http::FieldId::x_forwarded_proto, "http");
+  CHECK_FALSE(rewrite::is_secure(head, {.peer = "192.0.2.1", .trusted = true}));
+}
+
+TEST_CASE("rewrite: an origin's own Strict-Transport-Security stays") {
+  http::Head head;
+  rewrite::strict_transport(head);
+  CHECK(head.fields.find("Strict-Transport-Security") == "max-age=31536000; includeSubDomains");
+  http::Head own;
+  own.fields.add("strict-transport-security", "max-age=60");
+  rewrite::strict_transport(own);
+  CHECK(own.fields.find("Strict-Transport-Security") == "max-age=60");
+  CHECK(own.fields.size() == 1);
+}

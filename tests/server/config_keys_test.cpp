@@ -80,8 +80,9 @@ TEST_CASE("config keys: every name is there once, in a table that is described")
   }
 }
 
-TEST_CASE("config keys: the public header names every key, with its table") {
-  const std::string header = file_text(tree + "include/proxycore/config.h");
+TEST_CASE("config keys: the public headers name every key, with its table") {
+  const std::string header =
+      file_text(tree + "include/proxycore/config.h") + file_text(tree + "include/proxycore/tls.h");
   for (const auto& one : server::config_keys()) {
     CHECK_MESSAGE(header.find(std::string("// ").append(one.rule.name)) != std::string::npos,
                   one.rule.name);
@@ -131,9 +132,9 @@ TEST_CASE("config keys: an array names the line of the value that is wrong") {
   CHECK(fault("listen.http", array({{std::string("8080"), below}})) ==
         "a.toml:9: listen.http: expected an address like 127.0.0.1:8080, [::1]:8080, *:80 or "
         "unix:/run/x.sock, found '8080'");
-  CHECK(fault("listen.https", array({text("*:443")})) ==
-        "a.toml:7: listen.https: TLS is not available in this version, expected an empty array");
-  CHECK(fault("listen.https", array({})).empty());
+  CHECK(fault("tls.alpn", array({text("h3")})) ==
+        "a.toml:7: tls.alpn: expected 'h2' or 'http/1.1', found 'h3'");
+  CHECK(fault("tls.alpn", array({text("http/1.1")})).empty());
   CHECK(
       fault("forwarding.trusted", array({text("10.0.0.0/8"), text("::1"), text("unix")})).empty());
   CHECK(fault("forwarding.trusted", array({text("10.0.0.0/33")})) ==

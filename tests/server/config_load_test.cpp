@@ -118,6 +118,44 @@ TEST_CASE("config: dotted keys and inline tables are tables as well") {
         "::1");
 }
 
+TEST_CASE("config: certificates, and what a host says of TLS") {
+  const Config config = good(R"(
+[tls]
+min_version = "1.3"
+ticket_lifetime = "1h"
+[[certificate]]
+chain = "a.pem"
+key = "a.key"
+[[host]]
+host = "a.test"
+ip = "127.0.0.1"
+targetPort = 1
+hsts_enabled = true
+targetssl = true
+[[certificate]]
+chain = "b.pem"
+key = "b.key"
+[[host]]
+host = "b.test"
+ip = "127.0.0.1"
+targetPort = 1
+targetssl = true
+targetVerify = false
+targetServerName = "Origin.test."
+)");
+  CHECK(config.tls.min_version == TlsVersion::tls_1_3);
+  CHECK(config.tls.ticket_lifetime == Millis{3'600'000});
+  REQUIRE(config.certificates.size() == 2);
+  CHECK(config.certificates[1].chain == "b.pem");
+  CHECK(config.certificates[1].key == "b.key");
+  CHECK(config.certificates[1].origin == "p.toml:14");
+  CHECK(config.hosts[0].host.hsts);
+  CHECK(config.hosts[0].host.target_verify == TargetVerify::yes);
+  CHECK_FALSE(config.hosts[1].host.hsts);
+  CHECK(config.hosts[1].host.target_verify == TargetVerify::no);
+  CHECK(config.hosts[1].host.target_server_name == "origin.test");
+}
+
 TEST_CASE("config: a byte order mark and Windows line ends are no matter") {
   CHECK(good("\xEF\xBB\xBF[listen]\r\nbacklog = 5\r\n").listen.backlog == 5);
   CHECK(fault("[listen]\r\n\r\nbacklog = 0\r\n") ==
@@ -163,10 +201,26 @@ TEST_CASE("config: what is wrong is named with line and key, and what was expect
       {"[hosts]\n", "p.toml:1: hosts: unknown, did you mean host?"},
       {"http = ['*:80']\n", "p.toml:1: http: unknown, did you mean listen.http?"},
       {"[workers]\nthreads = 5\n", "p.toml:2: workers.threads: unknown, expected count"},
-      {"[tls]\n",
-       "p.toml:1: tls: unknown, expected store, cache, redis, replica, lookup_service, listen, "
-       "workers, timeouts, limits, origins, "
-       "forwarding, log, metrics, process or host"},
+      {"[quic]\n",
+       "p.toml:1: quic: unknown, expected store, cache, redis, replica, lookup_service, listen, "
+       "tls, workers, timeouts, limits, origins, "
+       "forwarding, log, metrics, process, certificate or host"},
+      // Certificates
+      {"certificate = 'a.pem'\n",
+       "p.toml:1: certificate: expected [[certificate]], one for each certificate, found a text"},
+      {"[[certificate]]\nchain = 'a.pem'\n", "p.toml:1: certificate.key: missing"},
+      {"[[certificate]]\nchain = ''\n",
+       "p.toml:2: certificate.chain: expected a text that is not empty, found ''"},
+      {"[[certificate]]\nchain = 'a.pem'\ncert = 'a.pem'\n",
+       "p.toml:3: certificate.cert: unknown, expected chain or key"},
+      {"[[certificate]]\nwildcard_parent = 'a.pem'\n",
+       "p.toml:2: certificate.wildcard_parent: unknown, expected chain or key"},
+      {"[tls]\nfallback_key = 'a.key'\n",
+       "p.toml:2: tls.fallback_key: expected together with tls.fallback_chain"},
+      {"[tls]\nmin_version = '1.1'\n",
+       "p.toml:2: tls.min_version: expected 1.2 or 1.3, found '1.1'"},
+      {"[listen]\nhttp = ['*:443']\nhttps = ['*:443']\n",
+       "p.toml:3: listen.https: expected each address once, '*:443' is in listen.http already"},
       {"[timeouts.client]\nidle = 5\n",
        "p.toml:1: timeouts.client: unknown, expected client_header, client_body, client_idle, "
        "client_write, origin_connect, origin_first_byte, origin_idle, origin_keepalive, "

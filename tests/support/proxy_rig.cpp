@@ -183,6 +183,10 @@ void ProxyRig::mount(std::string_view pattern, Handler& handler) {
   REQUIRE(shared_->mounts.insert(pattern, &handler));
 }
 
+void ProxyRig::set_tls_port(std::uint16_t port) {
+  shared_->tls_port = port;
+}
+
 void ProxyRig::set_admin(Handler& handler) {
   shared_->admin = &handler;
 }

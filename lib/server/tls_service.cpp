@@ -1,0 +1,191 @@
+#include "server/tls_service.h"
+
+#include "base/log.h"
+#include "host/keys.h"
+#include "tls/context.h"
+#include "tls/keys.h"
+
+#include <chrono>
+#include <span>
+#include <utility>
+
+namespace proxycore::server {
+
+namespace {
+
+namespace log = base::log;
+
+constexpr std::string_view fallback_key = "proxycore_fallback_certificate";
+constexpr std::string_view chain_field = "chain_pem";
+constexpr std::string_view key_field = "key_pem";
+constexpr std::string_view fallback_name = "fallback.invalid";  // RFC 6761 §6.4
+constexpr Seconds fallback_life = std::chrono::hours{24 * 3650};
+constexpr Millis store_limit{2'000};
+
+Result<certs::Directory::Declared> declared_by(const std::vector<Config::CertificateFiles>& files) {
+  certs::Directory::Declared declared;
+  for (const auto& one : files) {
+    auto certificate = certs::load_files(one.chain, one.key);
+    if (!certificate) {
+      return std::move(certificate).error().within(one.origin.empty() ? "certificate" : one.origin);
+    }
+    declared.push_back(*std::move(certificate));
+  }
+  return declared;
+}
+
+}  // namespace
+
+TlsService::TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker)
+    : config_(config),
+      store_(store),
+      copy_(copy),
+      each_worker_(std::move(each_worker)),
+      kept_(store) {}
+
+TlsService::~TlsService() {
+  watch_.reset();
+  tickets_.reset();
+  directory_.reset();
+}
+
+Result<std::unique_ptr<TlsService>> TlsService::create(const Config& config, Store& store,
+                                                       Store* copy, EachWorker each_worker) {
+  std::unique_ptr<TlsService> service(new TlsService(config, store, copy, std::move(each_worker)));
+  PX_CHECK(service->prepare());
+  return service;
+}
+
+Result<void> TlsService::prepare() {
+  PX_CHECK(tls::ServerContext::create(config_.tls));
+  PX_TRY(declared_, declared_by(config_.certificates));
+  PX_TRY(fallback_, make_fallback());
+  if (config_.tls.tickets) {
+    tickets_ = std::make_unique<TicketFeed>(store_, copy_, config_.tls.ticket_lifetime);
+    PX_TRY(first_keys_, tickets_->prepare());
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const tls::Credentials>> TlsService::make_fallback() {
+  tls::Credentials credentials;
+  std::shared_ptr<const tls::Certificate> certificate;
+  if (!config_.tls.fallback_chain.empty()) {
+    auto loaded = certs::load_files(config_.tls.fallback_chain, config_.tls.fallback_key);
+    if (!loaded) return std::move(loaded).error().within("tls.fallback_chain");
+    certificate = *std::move(loaded);
+  } else {
+    PX_TRY(const CertBundle bundle, kept_fallback());
+    PX_TRY(certificate, tls::Certificate::load(bundle));
+  }
+  credentials = certs::credentials_of(std::span(&certificate, 1));
+  credentials.fallback = true;
+  return std::make_shared<const tls::Credentials>(std::move(credentials));
+}
+
+// The one of all who share the store; without the store, one of our own.
+Result<CertBundle> TlsService::kept_fallback() {
+  const Deadline by = Deadline::in(store_limit);
+  const auto now =
+      std::chrono::duration_cast<Seconds>(std::chrono::system_clock::now().time_since_epoch());
+  tls::SelfSigned wanted;
+  wanted.names = {std::string(fallback_name)};
+  wanted.common_name = "proxycore fallback certificate";
+  wanted.not_before = (now - Seconds{86'400}).count();
+  wanted.not_after = (now + fallback_life).count();
+  PX_TRY(CertBundle made, tls::self_signed(wanted));
+  const auto updated = store_.update(
+      fallback_key,
+      [&made](const Record& before) -> Result<Record> {
+        const auto chain = before.find(chain_field);
+        const auto key = before.find(key_field);
+        if (chain != before.end() && key != before.end()) {
+          CertBundle kept{chain->second, key->second};
+          if (tls::Certificate::load(kept)) {
+            made = std::move(kept);
+            return before;
+          }
+        }
+        return Record{{std::string(chain_field), made.chain_pem},
+                      {std::string(key_field), made.key_pem}};
+      },
+      Life::for_ever, by);
+  if (!updated) {
+    log::warning("certificate.fallback", {{"store", store_.describe()},
+                                          {"why", updated.error().message()},
+                                          {"action", "one of this process alone is used"}});
+  }
+  return made;
+}
+
+void TlsService::start() {
+  certs::Directory::Options options;
+  options.sources = sources_;
+  if (copy_ != nullptr) {
+    copied_ = std::make_unique<certs::CopiedCerts>(store_, *copy_);
+    options.sources.push_back(copied_.get());
+  } else {
+    options.sources.push_back(&kept_);
+  }
+  options.fallback = fallback_;
+  directory_ = std::make_unique<certs::Directory>(std::move(options), declared_);
+  // Keys of certificates have no prefix in common.
+  auto watching = store_.watch("", [this](std::string_view key) { on_changed(key); });
+  if (watching) {
+    watch_ = *std::move(watching);
+  } else {
+    log::error("store.watch", {{"store", store_.describe()}, {"why", watching.error().message()}});
+  }
+  if (tickets_) {
+    tickets_->start([this](const TicketFeed::Keys& keys) {
+      each_worker_([&keys](proxy::Worker& worker) { worker.set_ticket_keys(keys); });
+    });
+  }
+}
+
+Result<void> TlsService::equip(proxy::Worker& worker) {
+  PX_TRY(auto context, tls::ServerContext::create(config_.tls));
+  context->set_ticket_keys(first_keys_);
+  worker.serve_tls(
+      std::move(context),
+      [this](const std::string& name, tls::CertCache::Answered answered) {
+        directory_->find(name, std::move(answered));
+      },
+      fallback_);
+  return {};
+}
+
+void TlsService::on_changed(std::string_view key) {
+  if (key.empty()) {
+    if (copied_) copied_->believe_all(false);
+    return forget_all();
+  }
+  if (!host::keys::is_text(key) || !key.ends_with(host::keys::certificate_suffix)) return;
+  const std::string_view name = key.substr(0, key.size() - host::keys::certificate_suffix.size());
+  if (copied_) copied_->told(name);
+  forget(name);
+}
+
+void TlsService::forget(std::string_view name) {
+  if (name.empty()) return forget_all();
+  const std::vector<std::string> names = {std::string(name)};
+  directory_->forget(names);
+  each_worker_([&names](proxy::Worker& worker) { worker.forget_certificates(names); });
+}
+
+void TlsService::forget_all() {
+  directory_->forget({});
+  each_worker_([](proxy::Worker& worker) { worker.forget_certificates({}); });
+}
+
+Result<std::function<void()>> TlsService::reload(
+    const std::vector<Config::CertificateFiles>& files) {
+  PX_TRY(auto declared, declared_by(files));
+  return std::function<void()>([this, declared = std::move(declared)] {
+    if (copied_) copied_->believe_all(true);
+    directory_->declare(declared);
+    forget_all();
+  });
+}
+
+}  // namespace proxycore::server
