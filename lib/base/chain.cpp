@@ -93,13 +93,17 @@ void Chain::append(const Bytes& bytes) {
     copy(bytes.data, bytes.size);
     return;
   }
+  share(*bytes.slab, static_cast<std::size_t>(bytes.data - bytes.slab->data()), bytes.size);
+}
+
+void Chain::share(Slab& slab, std::size_t begin, std::size_t size) {
   Segment* segment = slabs_->take_segment();
-  segment->slab = SlabRef(bytes.slab);
-  segment->begin = static_cast<std::uint32_t>(bytes.data - bytes.slab->data());
-  segment->end = segment->begin + static_cast<std::uint32_t>(bytes.size);
+  segment->slab = SlabRef(&slab);
+  segment->begin = static_cast<std::uint32_t>(begin);
+  segment->end = static_cast<std::uint32_t>(begin + size);
   segment->ours = false;
   push(segment);
-  size_ += bytes.size;
+  size_ += size;
 }
 
 char* Chain::reserve(std::size_t size) {
@@ -172,6 +176,22 @@ void Chain::consume(std::size_t count) noexcept {
 void Chain::clear() noexcept {
   while (head_ != nullptr) pop();
   size_ = 0;
+}
+
+void Chain::move(std::size_t count, Chain& other) {
+  PX_ASSERT(count <= size_);
+  while (count > 0) {
+    const Bytes piece = front();
+    const std::size_t part = std::min(count, piece.size);
+    if (part < share_from) {
+      other.copy(piece.data, part);
+    } else {
+      // Held by this chain already: sharing keeps no more memory alive than there was.
+      other.share(*piece.slab, static_cast<std::size_t>(piece.data - piece.slab->data()), part);
+    }
+    consume(part);
+    count -= part;
+  }
 }
 
 void Chain::splice(Chain& other) noexcept {

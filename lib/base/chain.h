@@ -168,6 +168,9 @@ class Chain {
   void clear() noexcept;
   // Moves everything of `other` behind ours without copying.
   void splice(Chain& other) noexcept;
+  // Moves that many bytes from our front behind those of `other`; long pieces without copying.
+  // Precondition: count <= size().
+  void move(std::size_t count, Chain& other);
 
  private:
   // Shorter parts are cheaper to copy than to send as a piece of their own; and a part must be at
@@ -180,6 +183,7 @@ class Chain {
     return tail_->slab->data() + tail_->end;
   }
   void copy_slowly(const char* data, std::size_t size);
+  void share(Slab& slab, std::size_t begin, std::size_t size);
   void push(Segment* segment) noexcept;
   void pop() noexcept;
 

@@ -80,6 +80,24 @@ TEST_CASE("chain: splice moves pieces and leaves the other empty") {
   CHECK(text_of(b) == "again");
 }
 
+TEST_CASE("chain: move takes from the front, long pieces in the slab they lie in") {
+  Slabs slabs;
+  Chain from(slabs);
+  Chain to(slabs);
+  to.append("begin ");
+  const std::string text(40 << 10, 'x');
+  from.append("short ");
+  from.append(std::string_view{text});
+  const std::size_t before = slabs.allocated();
+  from.move(6 + (16 << 10), to);
+  CHECK(from.size() == text.size() - (16 << 10));
+  CHECK(slabs.allocated() == before);
+  from.append("behind");
+  from.move(from.size(), to);
+  CHECK(from.empty());
+  CHECK(text_of(to) == "begin short " + text + "behind");
+}
+
 TEST_CASE("chain: what was reserved and not committed is not there") {
   Slabs slabs;
   Chain chain(slabs);
