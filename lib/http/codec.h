@@ -2,8 +2,8 @@
 //
 // Five verbs down, five events up, the same for both roles and both versions. A codec is sans-I/O:
 // bytes go in by feed(), bytes come out in output(), and it knows neither sockets nor loops. The
-// verbs never call back before they return; events come only out of feed(), end_of_input() and
-// written().
+// verbs never call back before they return; events come only out of feed(), end_of_input(),
+// written(), abort() and drop_stalled().
 // Source: RFC 9110 §6, §15.2; RFC 9112; RFC 9113 §8. Thread: its worker's.
 #pragma once
 
@@ -39,7 +39,8 @@ struct Limits {
   std::uint32_t header_size = 32768;     // bytes of start line and fields
   std::uint32_t target_size = 8192;      // bytes of a request target
   std::uint64_t body_size = 4ULL << 30;  // bytes of a request's content; responses are not bounded
-  // Bytes of output that make send_body() answer Flow::full; on_sendable() comes at half.
+  // Bytes of output that make send_body() answer Flow::full; on_sendable() comes at half. HTTP/2:
+  // per stream, and its window; a connection has four times as much.
   std::size_t high_water = 256 << 10;
   // Bytes of pipelined input kept while an exchange is going on; then reading stops.
   std::size_t pipeline = 64 << 10;
@@ -67,6 +68,8 @@ class Stream {
   // Implies the end. Dropped where the framing has no place for them.
   virtual void send_trailers(const Fields& trailers) = 0;
   virtual void receive(bool on) = 0;  // a level: off withholds on_body until on
+  // What send_body() would answer now, which writing output() may have changed.
+  virtual Flow flow() = 0;
   // Ends it without an event. If the message cannot be completed on the wire, the connection
   // closes after what output() holds.
   virtual void reset(Errc why) = 0;
@@ -121,7 +124,13 @@ class Codec {
   virtual void refuse(const Reset& why) = 0;
   // No further streams: the next response head says Connection: close (h1), GOAWAY (h2). What
   // has been promised is kept: a response whose head has gone does not close the connection.
+  // HTTP/2 still takes what the client may have sent before it knew, until this is called again.
   virtual void drain() = 0;
+  // Something that was sent waits for the peer: output(), or content without a window.
+  [[nodiscard]] virtual bool backlog() = 0;
+  // Called now and then while there is a backlog: resets the streams whose window has not let
+  // anything pass since the last call; the connection, if that was its own window.
+  virtual void drop_stalled() = 0;
   // Nothing read or written so far ends the connection after the current exchange.
   [[nodiscard]] virtual bool persistent() const noexcept = 0;
   // Another exchange may follow on this connection now.

@@ -209,14 +209,29 @@ bool asks_upgrade(const Head& head) noexcept {
 
 }  // namespace
 
+Fault check_method(std::string_view method) {
+  if (!base::is_token(method)) return refuse("method is not a token (RFC 9110 §9.1)");
+  if (method.size() > max_method) return refuse("method is too long (RFC 9112 §3)", 501);
+  return std::nullopt;
+}
+
+Fault check_target(std::string_view target, const Limits& limits) {
+  if (target.size() > limits.target_size) {
+    return Reset{Errc::limit, 414, "request target is too long"};
+  }
+  if (target.empty() || !is_target(target)) {
+    return refuse("forbidden character in the request target (RFC 9112 §3.2)");
+  }
+  return std::nullopt;
+}
+
 Fault read_request_line(std::string_view line, const Limits& limits, Head& head) {
   const std::size_t first = line.find(' ');
   const std::size_t last = line.rfind(' ');
   if (first == last) return refuse("request line is not method, target, version (RFC 9112 §3)");
   const std::string_view method = line.substr(0, first);
   const std::string_view target = line.substr(first + 1, last - first - 1);
-  if (!base::is_token(method)) return refuse("method is not a token (RFC 9110 §9.1)");
-  if (method.size() > max_method) return refuse("method is too long (RFC 9112 §3)", 501);
+  if (Fault fault = check_method(method)) return fault;
   head.method = method;
   int major = 0;
   int minor = 0;
@@ -225,12 +240,7 @@ Fault read_request_line(std::string_view line, const Limits& limits, Head& head)
   }
   if (major != 1) return refuse("HTTP version is not 1.x (RFC 9110 §15.6.6)", 505);
   head.version = minor == 0 ? Version::http10 : Version::http11;
-  if (target.size() > limits.target_size) {
-    return Reset{Errc::limit, 414, "request target is too long"};
-  }
-  if (target.empty() || !is_target(target)) {
-    return refuse("forbidden character in the request target (RFC 9112 §3.2)");
-  }
+  if (Fault fault = check_target(target, limits)) return fault;
   head.target = target;
   return std::nullopt;
 }

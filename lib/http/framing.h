@@ -25,6 +25,10 @@ using Fault = std::optional<Reset>;
 Fault read_request_line(std::string_view line, const Limits& limits, Head& head);
 Fault read_status_line(std::string_view line, Head& head);
 
+// Of either version: what may be a method, and the characters and the size of a target.
+Fault check_method(std::string_view method);
+Fault check_target(std::string_view target, const Limits& limits);
+
 // Once all fields are there: sets target, authority, framing, content_length and upgrade of a
 // request (RFC 9112 §3.2, §3.3, §6.3), or framing, content_length and upgrade of a response.
 // `to_head`: it answers a HEAD request.

@@ -49,6 +49,8 @@ class H1Codec final : public Codec, private Stream {
   void written() override;
   void refuse(const Reset& why) override;
   void drain() override;
+  [[nodiscard]] bool backlog() override { return !output_.empty(); }
+  void drop_stalled() override {}
   [[nodiscard]] bool persistent() const noexcept override;
   [[nodiscard]] bool reusable() const noexcept override;
   [[nodiscard]] After after_output() const noexcept override;
@@ -84,6 +86,7 @@ class H1Codec final : public Codec, private Stream {
   void send_trailers(const Fields& trailers) override;
   void receive(bool on) override;
   void reset(Errc why) override;
+  [[nodiscard]] Flow flow() noexcept override;
 
   // Input: each takes what it understands and returns how many bytes that was.
   std::size_t consume(Bytes in);
@@ -103,7 +106,6 @@ class H1Codec final : public Codec, private Stream {
   void write_head(const Head& head, Framing wire);
   void begin_output(Framing wire, const Head& head) noexcept;
   void finish_output();
-  [[nodiscard]] Flow flow() noexcept;
 
   // The exchange.
   void settle();
