@@ -24,8 +24,10 @@ namespace {
 constexpr std::size_t max_plain = 16384;  // RFC 8446 §5.1
 // Shorter pieces are gathered into one record; longer ones would cost more to copy.
 constexpr std::size_t gather_below = 4096;
-// Records in a row that bring neither bytes nor an end: alerts, empty ones, refused handshakes.
-constexpr int max_idle_records = 16;
+// Records in a row that bring no bytes: parts of messages before the connection is open, then
+// warnings, empty ones, refused handshakes, tickets.
+constexpr int max_handshake_records = 128;
+constexpr int max_idle_records = 32;
 
 struct Named {
   int value;
@@ -97,10 +99,18 @@ std::string_view text_of(const Named* begin, const Named* end, int value) {
       std::find_if(begin, end, [&](const Named& one) { return one.value == value; });
   return found != end ? found->text : std::string_view();
 }
+
+Error refusal(int alert) {
+  const std::string_view name = text_of(std::begin(alerts), std::end(alerts), alert);
+  return Error{Errc::refused, name.empty() ? "alert " + std::to_string(alert) : std::string(name)}
+      .within("the peer refused");
+}
 }  // namespace
 
 // What mbedTLS calls.
 struct Engine::Callbacks {
+  static constexpr int flooded = MBEDTLS_ERR_ERROR_GENERIC_ERROR;
+
   static int send(void* self, const unsigned char* bytes, std::size_t size) {
     auto* engine = static_cast<Engine*>(self);
     engine->out_.copy(reinterpret_cast<const char*>(bytes), size);
@@ -110,6 +120,7 @@ struct Engine::Callbacks {
   static int receive(void* self, unsigned char* room, std::size_t size) {
     auto* engine = static_cast<Engine*>(self);
     if (engine->in_ == nullptr || engine->in_->empty()) return MBEDTLS_ERR_SSL_WANT_READ;
+    if (engine->ssl_->in_left == 0 && --engine->idle_records_ < 0) return flooded;
     const std::size_t part = std::min(size, engine->in_->size);
     std::memcpy(room, engine->in_->data, part);
     *engine->in_ = engine->in_->from(part);
@@ -142,7 +153,10 @@ struct Engine::Callbacks {
   }
 };
 
-Engine::Engine(Chain& out) : ssl_(std::make_unique<mbedtls_ssl_context>()), out_(out) {
+Engine::Engine(Chain& out)
+    : ssl_(std::make_unique<mbedtls_ssl_context>()),
+      out_(out),
+      idle_records_(max_handshake_records) {
   mbedtls_ssl_init(ssl_.get());
 }
 
@@ -207,14 +221,21 @@ Engine::Event Engine::next(Bytes& in) {
     return Event::ended;
   }
   unpark(*ssl_);
+  const std::size_t sent = out_.size();
   in_ = &in;
   const Event event = state_ == State::handshake ? handshake() : read(in);
   in_ = nullptr;
+  // Some ends of mbedTLS's are without a word.
+  if (event == Event::failed && out_.size() == sent && error_.code == Errc::protocol) {
+    static_cast<void>(mbedtls_ssl_send_alert_message(ssl_.get(), MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                                     MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE));
+  }
   return event;
 }
 
 Engine::Event Engine::handshake() {
   if (server_ != nullptr) server_->set_name(name_);
+  if (const int alert = clear_alert(); alert != 0) return refused_by_peer(alert);
   while (ssl_->state != MBEDTLS_SSL_HANDSHAKE_OVER) {
     if (ssl_->state == MBEDTLS_SSL_SERVER_CERTIFICATE) resumed_ = false;
     const int status = mbedtls_ssl_handshake_step(ssl_.get());
@@ -222,41 +243,51 @@ Engine::Event Engine::handshake() {
     if (status != 0) return fail(status);
   }
   state_ = State::open;
+  idle_records_ = max_idle_records;
   if (server_ == nullptr && version() == TlsVersion::tls_1_2) keep_session();
   return Event::opened;
+}
+
+// TLS 1.3: a client that dislikes our certificate may say so before it encrypts. mbedTLS would take
+// it for a record that was forged. 0: it is no such alert.
+int Engine::clear_alert() const {
+  if (ssl_->in_left != 0 || ssl_->transform_in == nullptr || in_->size < 7) return 0;
+  static constexpr std::string_view start{"\x15\x03\x03\x00\x02\x02", 6};
+  return in_->text().starts_with(start) ? static_cast<unsigned char>(in_->data[6]) : 0;
+}
+
+Engine::Event Engine::refused_by_peer(int alert) {
+  error_ = refusal(alert).within("tls: handshake");
+  state_ = State::failed;
+  return Event::failed;
 }
 
 Engine::Event Engine::read(Bytes& in) {
   for (;;) {
     std::string_view plain;
-    const std::size_t sent = out_.size();
     const int status = read_record(*ssl_, plain);
     if (status > 0) {
-      idle_records_ = 0;
+      idle_records_ = max_idle_records;
       plaintext_ = {plain.data(), plain.size()};
       return Event::bytes;
     }
-    if (status == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
-      state_ = State::ended;
-      in = in.from(in.size);
-      return Event::ended;
+    switch (status) {
+      case 0:
+        break;
+      case MBEDTLS_ERR_SSL_WANT_READ:
+        // Also said before a ticket is taken in.
+        if (in.empty() && ssl_->state == MBEDTLS_SSL_HANDSHAKE_OVER) return Event::wait;
+        break;
+      case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
+        keep_session();
+        break;
+      case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+        state_ = State::ended;
+        in = in.from(in.size);
+        return Event::ended;
+      default:
+        return fail(status);
     }
-    if (status == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
-      keep_session();
-    } else if (status == MBEDTLS_ERR_SSL_WANT_READ) {
-      // Also after an alert that is only a warning, and before a ticket is taken in.
-      if (in.empty() && ssl_->state == MBEDTLS_SSL_HANDSHAKE_OVER && out_.size() == sent) {
-        return Event::wait;
-      }
-    } else if (status != 0) {
-      return fail(status);
-    }
-    if (++idle_records_ > max_idle_records) {
-      state_ = State::failed;
-      error_ = {Errc::limit, "tls: too many records that bring nothing"};
-      return Event::failed;
-    }
-    if (out_.size() != sent && in.empty()) return Event::wait;
   }
 }
 
@@ -271,11 +302,7 @@ Error Engine::describe(int status) const {
       state_ == State::handshake ? std::string_view("tls: handshake") : std::string_view("tls");
   if (status == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
     const int number = ssl_->in_msg != nullptr ? ssl_->in_msg[1] : 0;
-    const std::string_view name = text_of(std::begin(alerts), std::end(alerts), number);
-    return Error{Errc::refused,
-                 "the peer refused: " +
-                     (name.empty() ? "alert " + std::to_string(number) : std::string(name))}
-        .within(where);
+    return refusal(number).within(where);
   }
   if (status == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
     const std::uint32_t flags = mbedtls_ssl_get_verify_result(ssl_.get());
@@ -285,6 +312,9 @@ Error Engine::describe(int status) const {
       }
     }
     return Error{Errc::denied, "the certificate cannot be verified"}.within(where);
+  }
+  if (status == Callbacks::flooded) {
+    return Error{Errc::limit, "too many records that bring nothing"}.within(where);
   }
   const std::string_view known = text_of(std::begin(failures), std::end(failures), status);
   if (!known.empty()) return Error{Errc::protocol, std::string(known)}.within(where);
@@ -313,6 +343,7 @@ void Engine::keep_session() {
 
 void Engine::write(Chain& plain, std::size_t high_water) {
   PX_ASSERT(state_ != State::handshake && !closed_);
+  unpark(*ssl_);
   while (!plain.empty() && out_.size() < high_water && state_ != State::failed) {
     Bytes piece = plain.front();
     if (piece.size < gather_below && piece.size < plain.size()) {

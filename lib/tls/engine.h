@@ -92,6 +92,8 @@ class Engine {
   explicit Engine(Chain& out);
   Result<void> set_up(mbedtls_ssl_config& config);
   Event handshake();
+  [[nodiscard]] int clear_alert() const;
+  Event refused_by_peer(int alert);
   Event read(Bytes& in);
   Event fail(int status);
   [[nodiscard]] Error describe(int status) const;
@@ -110,7 +112,7 @@ class Engine {
   bool presented_ = false;  // mbedTLS has been given the certificates
   bool resumed_ = true;     // until a certificate is seen to be sent
   bool closed_ = false;     // close_notify was sent
-  int idle_records_ = 0;    // that brought nothing, in a row
+  int idle_records_;        // how many more may bring no bytes
 };
 
 }  // namespace proxycore::tls
