@@ -332,7 +332,7 @@ struct H2Codec::Callbacks {
   static int on_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int error,
                          void* /*data*/) {
     if (frame->hd.type != NGHTTP2_HEADERS || error == NGHTTP2_ERR_STREAM_CLOSED ||
-        error == NGHTTP2_ERR_STREAM_CLOSING) {
+        error == NGHTTP2_ERR_STREAM_CLOSING || error == NGHTTP2_ERR_SESSION_CLOSING) {
       return 0;
     }
     if (H2Stream* const of = stream(session, frame->hd.stream_id)) {
@@ -841,7 +841,13 @@ void H2Stream::begin(H2Codec& codec, std::int32_t id) {
 }
 
 Flow H2Stream::send_head(const Head& head, End end) {
-  if (state_ != Out::head || closed_) return Flow::ok;
+  if (state_ != Out::head) return Flow::ok;
+  if (closed_) {
+    // It is about to be told.
+    state_ = Out::nothing;
+    if (end == End::yes) finish_output();
+    return Flow::ok;
+  }
   H2Codec& codec = *codec_;
   H2Lines& lines = codec.memory_.parts_->lines;
   nghttp2_session* const session = codec.session_;
@@ -870,11 +876,7 @@ Flow H2Stream::send_head(const Head& head, End end) {
     const bool bodiless = framing::bodiless(head.status, to_head_);
     none = none || bodiless;
     lines.response(head, bodiless);
-    if (nghttp2_submit_response(session, id_, lines.data(), lines.size(),
-                                none ? nullptr : &content) != 0) {
-      break_off(NGHTTP2_INTERNAL_ERROR);
-      return Flow::ok;
-    }
+    nghttp2_submit_response(session, id_, lines.data(), lines.size(), none ? nullptr : &content);
   }
   codec.touch();
   if (none) {
@@ -894,7 +896,7 @@ Flow H2Stream::send_body(Bytes part, End end) {
     case Out::length:
       if (part.size > left_) {
         break_off(NGHTTP2_INTERNAL_ERROR);
-        return Flow::ok;
+        part = {};
       }
       left_ -= part.size;
       break;
@@ -926,10 +928,7 @@ void H2Stream::send_trailers(const Fields& trailers) {
 }
 
 void H2Stream::finish_output() {
-  if (state_ == Out::length && left_ > 0) {
-    break_off(NGHTTP2_INTERNAL_ERROR);
-    return;
-  }
+  if (state_ == Out::length && left_ > 0) break_off(NGHTTP2_INTERNAL_ERROR);
   if (state_ != Out::nothing && !closed_) {
     end_owed_ = true;
     ++codec_->owed_;
@@ -985,9 +984,10 @@ void H2Stream::reset(Errc why) {
   codec_->touch();
 }
 
+// The side above hears of it when the reset is written, unless it has ended its part before.
 void H2Stream::break_off(std::uint32_t code) {
   drop_output();
-  state_ = Out::done;
+  if (state_ != Out::done) state_ = Out::nothing;
   if (closed_ || reset_) return;
   reset_ = true;
   nghttp2_submit_rst_stream(codec_->session_, NGHTTP2_FLAG_NONE, id_, code);
