@@ -379,7 +379,7 @@ void Engine::close() {
 }
 
 void Engine::park() noexcept {
-  if (state_ == State::open) static_cast<void>(tls::park(*ssl_));
+  if (state_ != State::failed) static_cast<void>(tls::park(*ssl_));
 }
 
 std::string_view Engine::alpn() const noexcept {

@@ -12,7 +12,7 @@ namespace proxycore::tls {
 namespace {
 // Ciphertext that waits for the lower transport; beyond it, plaintext stays with the owner.
 constexpr std::size_t high_water = 128 << 10;
-// An open connection that is silent for so long gives its buffers back.
+// A connection whose peer is silent for so long gives its buffers back.
 constexpr Millis park_after{200};
 
 constexpr std::string_view http_answer =
@@ -169,7 +169,7 @@ void Transport::step(Bytes& in) {
     switch (engine_->next(in)) {
       case Engine::Event::wait:
         flush();
-        if (state_ == State::open) park_timer_.arm(park_after);
+        park_timer_.arm(park_after);
         return;
       case Engine::Event::opened:
         state_ = State::open;
@@ -187,6 +187,7 @@ void Transport::step(Bytes& in) {
         return;
       case Engine::Event::failed:
         flush();
+        in = {};  // nobody takes it, and the owner may destroy this now
         close(engine_->error());
         return;
     }
@@ -332,7 +333,7 @@ std::size_t Transport::unsent() const noexcept {
 }
 
 void Transport::park() {
-  if (state_ == State::open && out_.empty()) engine_->park();
+  if (state_ != State::closed) engine_->park();
 }
 
 std::string_view Transport::alpn() const noexcept {

@@ -624,3 +624,33 @@ TEST_CASE("engine: a parked connection reads and writes on, in both versions and
     }
   }
 }
+
+TEST_CASE("engine: a handshake can be parked wherever it waits") {
+  const auto context = test::server_context();
+  context->set_ticket_keys(test::new_ticket_keys());
+  for (const int version : {tls12, tls13}) {
+    for (const std::size_t step : {std::size_t{1}, std::size_t{10}, SIZE_MAX}) {
+      CAPTURE(version);
+      CAPTURE(step);
+      OpensslPeer peer({.min_version = version, .max_version = version, .groups = "P-384:X25519:P-256"});
+      Server server(*context);
+      do {
+        peer.in += taken(server.out);
+        peer.step();
+        std::string_view all = peer.out;
+        while (!all.empty()) {
+          server.take(all.substr(0, step));
+          server.engine->park();
+          all.remove_prefix(std::min(step, all.size()));
+        }
+        peer.out.clear();
+      } while (!server.out.empty());
+      CAPTURE(server.engine->error().detail);
+      CAPTURE(peer.error());
+      REQUIRE(server.engine->open());
+      peer.write("text");
+      exchange(server, peer);
+      CHECK(server.received == "text");
+    }
+  }
+}

@@ -84,8 +84,7 @@ void set_out(mbedtls_ssl_context& ssl, unsigned char* to, std::size_t size) {
 bool between_records(const mbedtls_ssl_context& ssl) {
   // The last message of the handshake counts as read before mbedTLS notices.
   const bool taken = ssl.in_hslen == 0 || ssl.in_hslen == ssl.in_msglen;
-  return ssl.state == MBEDTLS_SSL_HANDSHAKE_OVER && taken && ssl.in_left == 0 &&
-         ssl.in_offt == nullptr && ssl.keep_current_message == 0 &&
+  return taken && ssl.in_left == 0 && ssl.in_offt == nullptr && ssl.keep_current_message == 0 &&
          ssl.badmac_seen_or_in_hsfraglen == 0 && ssl.out_left == 0 && ssl.send_alert == 0;
 }
 
@@ -95,7 +94,7 @@ bool park(mbedtls_ssl_context& ssl) {
   if (ssl.out_buf == nullptr) return true;
   if (!between_records(ssl)) return false;
   ssl.in_hslen = ssl.in_msglen = 0;
-  proxycore_free_leftovers(&ssl);
+  if (ssl.state == MBEDTLS_SSL_HANDSHAKE_OVER) proxycore_free_leftovers(&ssl);
 
   // What stays of the input is the sequence number, which mbedTLS keeps in the buffer.
   auto* const sequence = static_cast<unsigned char*>(mbedtls_calloc(1, sequence_size));

@@ -13,7 +13,8 @@ struct mbedtls_ssl_context;
 
 namespace proxycore::tls {
 
-// Does nothing before the end of the handshake, within a record, or while ciphertext is to be sent.
+// Also during the handshake, which keeps what it needs. Does nothing within a record or message, or
+// while ciphertext is to be sent.
 // Returns whether it is parked now. Views from read_record() end here.
 bool park(mbedtls_ssl_context& ssl);
 
