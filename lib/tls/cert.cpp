@@ -251,7 +251,7 @@ Result<std::shared_ptr<const Certificate>> Certificate::load(const CertBundle& b
     parsed->leaf.next = const_cast<mbedtls_x509_crt*>(&parsed->issuers->first);
   }
   PX_CHECK(import_private_key(bundle.key_pem, parsed->key));
-  if (mbedtls_pk_check_pair(&parsed->leaf.pk, &parsed->key, random_bytes, nullptr) != 0) {
+  if (!is_pair(parsed->leaf.pk, parsed->key)) {
     return invalid("the private key is not that of certificate 1 of the chain");
   }
   return std::shared_ptr<const Certificate>(new Certificate(std::move(parsed)));

@@ -233,6 +233,7 @@ class MbedtlsEnd final : public TlsEnd {
   ~MbedtlsEnd() override { mbedtls_ssl_free(&ssl_); }
 
   bool handshake() override {
+    tls::unpark(ssl_);
     const int result = mbedtls_ssl_handshake(&ssl_);
     tidy();
     if (result == 0) return true;

@@ -1,10 +1,12 @@
 #include "tls/accel/random.h"
 
 #include <cerrno>
+#include <cstdint>
 
 #include <sys/random.h>
 
 #include <mbedtls/error.h>
+#include <psa/crypto.h>
 
 namespace proxycore::tls {
 
@@ -20,3 +22,16 @@ int random_bytes(void* /*context*/, unsigned char* out, std::size_t size) noexce
 }
 
 }  // namespace proxycore::tls
+
+#ifdef MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
+
+// Whenever PSA itself needs random numbers.
+extern "C" psa_status_t mbedtls_psa_external_get_random(
+    mbedtls_psa_external_random_context_t* /*context*/, std::uint8_t* out, std::size_t size,
+    std::size_t* got) {
+  if (proxycore::tls::random_bytes(nullptr, out, size) != 0) return PSA_ERROR_INSUFFICIENT_ENTROPY;
+  *got = size;
+  return PSA_SUCCESS;
+}
+
+#endif

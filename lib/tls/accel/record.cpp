@@ -72,8 +72,9 @@ int write_record(mbedtls_ssl_context& ssl, std::string_view plain, std::span<cha
 
   constexpr std::size_t header_size = 5;
   auto* const start = reinterpret_cast<unsigned char*>(room.data());
-  // An explicit nonce (TLS 1.2, AES-GCM) shifts the text; the context knows by how much.
-  const std::ptrdiff_t nonce = own.buf != nullptr ? own.msg - own.iv : 0;
+  // An explicit nonce (TLS 1.2, AES-GCM) shifts the text; the context knows by how much, parked or
+  // not.
+  const std::ptrdiff_t nonce = own.msg - own.iv;
   std::array<unsigned char, 8> sequence{};  // the number as mbedTLS notes it beside each record
   Output aimed = own;
   aimed.buf = aimed.hdr = start;
