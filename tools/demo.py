@@ -63,6 +63,7 @@ def wait_until_it_answers(proxyd, port):
 def main():
     proxyd_path = sys.argv[1]
     port = free_port(int(sys.argv[2]) if len(sys.argv) > 2 else 8080)
+    tls_port = free_port(8443 if port == 8080 else 0)
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -74,10 +75,12 @@ def main():
 url = "sqlite:{folder}/proxycore.db"
 [listen]
 http = ["127.0.0.1:{port}"]
+https = ["127.0.0.1:{tls_port}"]
 [[host]]
 host = "{HOST}"
 ip = "127.0.0.1"
 targetPort = {backend.server_port}
+forcessl = false
 """)
         # Its own process group: Ctrl-C comes here, and from here proxyd is told once.
         proxyd = subprocess.Popen([proxyd_path, "--config", config], start_new_session=True)
@@ -88,7 +91,11 @@ proxyd forwards {HOST} to a backend on port {backend.server_port}. Its configura
 
   curl http://{HOST}:{port}/
 
-or open that address in a browser. Ctrl-C ends both.
+or open that address in a browser. The same over TLS, with a certificate that proxyd has made for itself:
+
+  curl --insecure https://{HOST}:{tls_port}/
+
+Ctrl-C ends both.
 """, flush=True)
             proxyd.wait()
         except KeyboardInterrupt:

@@ -86,6 +86,9 @@ Result<void> serve(Config config, const std::string& path) {
   for (const auto& address : server->http_addresses()) {
     std::fprintf(stderr, "proxyd: http on %s\n", address.text().c_str());
   }
+  for (const auto& address : server->https_addresses()) {
+    std::fprintf(stderr, "proxyd: https on %s\n", address.text().c_str());
+  }
   for (const auto& address : server->admin_addresses()) {
     std::fprintf(stderr, "proxyd: metrics and health on %s\n", address.text().c_str());
   }
@@ -131,6 +134,7 @@ int main(int argc, char** argv) {
     return complain(config.error(), wrong_usage);
   }
   if (check) {
+    if (auto good = Server::check(*config); !good) return complain(good.error(), wrong_usage);
     std::printf("%s: ok\n", path.c_str());
     return 0;
   }

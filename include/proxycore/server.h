@@ -33,6 +33,9 @@ class Server {
   // and the store), io (which address could not be bound, and why).
   static Result<std::unique_ptr<Server>> create(Config config, Store& store,
                                                 const std::function<Result<void>()>& bound = {});
+  // Whether the files that a configuration names can be used: certificates and their keys. Binds
+  // nothing and writes nothing. Errors: those of create() about them.
+  static Result<void> check(const Config& config);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

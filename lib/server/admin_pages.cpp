@@ -283,6 +283,14 @@ std::string metrics_text(const Vitals& vitals) {
                [](C c) { return c.pool.connect_failures.value(); });
   page.counter("origin_reuses_total", "Requests sent on a kept connection.",
                [](C c) { return c.pool.reuses.value(); });
+  page.counter("certificates_asked_total", "Names whose certificates had to be asked for.",
+               [](C c) { return c.certificates.asked.value(); });
+  page.counter("certificate_failures_total", "Of these, could not be found out.",
+               [](C c) { return c.certificates.failures.value(); });
+  page.counter("certificate_timeouts_total", "Times that handshakes had waited long enough.",
+               [](C c) { return c.certificates.timeouts.value(); });
+  page.counter("fallback_certificates_total", "Handshakes that got the fallback certificate.",
+               [](C c) { return c.certificates.fallbacks.value(); });
   host_lines(page, vitals);
   store_lines(page, vitals);
   page.single("access_log_batches_dropped_total", "counter",

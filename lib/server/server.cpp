@@ -488,6 +488,10 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
 
+Result<void> Server::check(const Config& config) {
+  return server::TlsService::check(config);
+}
+
 Result<void> Server::mount(std::string_view pattern, Handler& handler) {
   PX_TRY(const std::string name, HostName::canonical_pattern(pattern));
   return parts_->mount(name, handler);

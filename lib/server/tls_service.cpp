@@ -34,6 +34,12 @@ Result<certs::Directory::Declared> declared_by(const std::vector<Config::Certifi
   return declared;
 }
 
+Result<std::shared_ptr<const tls::Certificate>> declared_fallback(const TlsConfig& config) {
+  auto loaded = certs::load_files(config.fallback_chain, config.fallback_key);
+  if (!loaded) return std::move(loaded).error().within("tls.fallback_chain");
+  return loaded;
+}
+
 }  // namespace
 
 TlsService::TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker)
@@ -56,6 +62,13 @@ Result<std::unique_ptr<TlsService>> TlsService::create(const Config& config, Sto
   return service;
 }
 
+Result<void> TlsService::check(const Config& config) {
+  PX_CHECK(tls::ServerContext::create(config.tls));
+  PX_CHECK(declared_by(config.certificates));
+  if (!config.tls.fallback_chain.empty()) PX_CHECK(declared_fallback(config.tls));
+  return {};
+}
+
 Result<void> TlsService::prepare() {
   PX_CHECK(tls::ServerContext::create(config_.tls));
   PX_TRY(declared_, declared_by(config_.certificates));
@@ -71,9 +84,7 @@ Result<std::shared_ptr<const tls::Credentials>> TlsService::make_fallback() {
   tls::Credentials credentials;
   std::shared_ptr<const tls::Certificate> certificate;
   if (!config_.tls.fallback_chain.empty()) {
-    auto loaded = certs::load_files(config_.tls.fallback_chain, config_.tls.fallback_key);
-    if (!loaded) return std::move(loaded).error().within("tls.fallback_chain");
-    certificate = *std::move(loaded);
+    PX_TRY(certificate, declared_fallback(config_.tls));
   } else {
     PX_TRY(const CertBundle bundle, kept_fallback());
     PX_TRY(certificate, tls::Certificate::load(bundle));
@@ -83,7 +94,7 @@ Result<std::shared_ptr<const tls::Credentials>> TlsService::make_fallback() {
   return std::make_shared<const tls::Credentials>(std::move(credentials));
 }
 
-// The one of all who share the store; without the store, one of our own.
+// The one of all who share the store; without the store, that of its copy.
 Result<CertBundle> TlsService::kept_fallback() {
   const Deadline by = Deadline::in(store_limit);
   const auto now =
@@ -94,26 +105,33 @@ Result<CertBundle> TlsService::kept_fallback() {
   wanted.not_before = (now - Seconds{86'400}).count();
   wanted.not_after = (now + fallback_life).count();
   PX_TRY(CertBundle made, tls::self_signed(wanted));
-  const auto updated = store_.update(
-      fallback_key,
-      [&made](const Record& before) -> Result<Record> {
-        const auto chain = before.find(chain_field);
-        const auto key = before.find(key_field);
-        if (chain != before.end() && key != before.end()) {
-          CertBundle kept{chain->second, key->second};
-          if (tls::Certificate::load(kept)) {
-            made = std::move(kept);
-            return before;
-          }
-        }
-        return Record{{std::string(chain_field), made.chain_pem},
-                      {std::string(key_field), made.key_pem}};
-      },
-      Life::for_ever, by);
-  if (!updated) {
+  const auto kept = [&made] {
+    return Record{{std::string(chain_field), made.chain_pem},
+                  {std::string(key_field), made.key_pem}};
+  };
+  const auto agree = [&made, &kept](const Record& before) -> Result<Record> {
+    const auto chain = before.find(chain_field);
+    const auto key = before.find(key_field);
+    if (chain != before.end() && key != before.end()) {
+      CertBundle found{chain->second, key->second};
+      if (tls::Certificate::load(found)) made = std::move(found);
+    }
+    return kept();
+  };
+  const auto agreed = store_.update(fallback_key, agree, Life::for_ever, by);
+  if (!agreed) {
     log::warning("certificate.fallback", {{"store", store_.describe()},
-                                          {"why", updated.error().message()},
-                                          {"action", "one of this process alone is used"}});
+                                          {"why", agreed.error().message()},
+                                          {"action", "the one last known, or a new one, goes on"}});
+  }
+  if (copy_ != nullptr) {
+    const auto follow = [&kept](const Record&) -> Result<Record> { return kept(); };
+    const auto copied = agreed ? copy_->update(fallback_key, follow, Life::for_ever, by)
+                               : copy_->update(fallback_key, agree, Life::for_ever, by);
+    if (!copied) {
+      log::warning("certificate.copy",
+                   {{"copy", copy_->describe()}, {"why", copied.error().message()}});
+    }
   }
   return made;
 }
@@ -145,7 +163,7 @@ void TlsService::start() {
 
 Result<void> TlsService::equip(proxy::Worker& worker) {
   PX_TRY(auto context, tls::ServerContext::create(config_.tls));
-  context->set_ticket_keys(first_keys_);
+  if (first_keys_) context->set_ticket_keys(first_keys_);
   worker.serve_tls(
       std::move(context),
       [this](const std::string& name, tls::CertCache::Answered answered) {

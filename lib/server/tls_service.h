@@ -31,6 +31,8 @@ class TlsService {
   // with every worker there is. Errors: invalid, not_found, denied, io (names file and key).
   static Result<std::unique_ptr<TlsService>> create(const Config& config, Store& store, Store* copy,
                                                     EachWorker each_worker);
+  // What create() says of the files alone.
+  static Result<void> check(const Config& config);
   ~TlsService();
 
   // Asked before all others; outlives this. Before start().

@@ -72,11 +72,11 @@ TEST_CASE("text: a UTF-8 character is measured, what is none is 0 (RFC 3629 §4)
 
 TEST_CASE("text: bytes in hex and back") {
   const unsigned char bytes[] = {0x00, 0x9f, 0xFF};
-  CHECK(base::hex(bytes) == "009fff");
+  CHECK(hex(bytes) == "009fff");
   unsigned char read[3];
-  CHECK(base::parse_hex("009FfF", read));
+  CHECK(parse_hex("009FfF", read));
   CHECK(std::equal(std::begin(read), std::end(read), bytes));
   for (const std::string_view bad : {"", "009ff", "009ffff", "009fg0", "0x9fff", " 09fff"}) {
-    CHECK_FALSE(base::parse_hex(bad, read));
+    CHECK_FALSE(parse_hex(bad, read));
   }
 }

@@ -1,6 +1,6 @@
 """The programs of examples/ do what their first lines say.
 
-Usage: examples_test.py --embed PROGRAM --handler PROGRAM
+Usage: examples_test.py --embed PROGRAM --handler PROGRAM --certificates PROGRAM
 """
 
 import pathlib
@@ -50,15 +50,34 @@ def _(directory):
         handler.kill()
 
 
-@tests("both say how they are used")
+@tests("certificates makes one for each name that is asked for, once")
 def _(directory):
-    for program in (options.embed, options.handler):
+    origin = Origin()
+    port = free_port()
+    certificates = started(options.certificates, directory, port, origin.port)
+    try:
+        for _ in range(2):
+            answer = subprocess.run(
+                ["curl", "-sS", "--insecure", "--resolve", f"a.example.test:{port}:{LOOPBACK}", "-w",
+                 " %{http_code} %{certs}", f"https://a.example.test:{port}/"],
+                capture_output=True, text=True, timeout=PATIENCE, check=False)
+            expect(answer.returncode == 0 and answer.stdout.startswith("ok 200 "), answer)
+            expect("DNS:a.example.test" in answer.stdout, answer.stdout)
+        expect(certificates.log().count("made a certificate for a.example.test") == 1, certificates.log())
+    finally:
+        certificates.kill()
+        origin.stop()
+
+
+@tests("all say how they are used")
+def _(directory):
+    for program in (options.embed, options.handler, options.certificates):
         done = subprocess.run([program], capture_output=True, text=True, timeout=PATIENCE, check=False)
         expect(done.returncode == 2 and done.stderr.startswith("usage: "), done)
 
 
 def programs(parser):
-    for name in ("embed", "handler"):
+    for name in ("embed", "handler", "certificates"):
         parser.add_argument(f"--{name}", required=True, type=lambda text: pathlib.Path(text).resolve())
 
 
