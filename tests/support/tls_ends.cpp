@@ -95,7 +95,11 @@ class OpensslEnd final : public TlsEnd {
     out_ = BIO_new(BIO_s_mem());
     SSL_set_bio(ssl_, in_, out_);
     client ? SSL_set_connect_state(ssl_) : SSL_set_accept_state(ssl_);
-    if (resume != nullptr) SSL_set_session(ssl_, resume->openssl);
+    if (resume == nullptr) return;
+    // A copy: OpenSSL marks a session bad when its connection ends without close_notify.
+    SSL_SESSION* const session = SSL_SESSION_dup(resume->openssl);
+    SSL_set_session(ssl_, session);
+    SSL_SESSION_free(session);
   }
   OpensslEnd(const OpensslEnd&) = delete;
   OpensslEnd& operator=(const OpensslEnd&) = delete;
@@ -116,10 +120,11 @@ class OpensslEnd final : public TlsEnd {
     give();
   }
   std::string_view read() override {
+    thread_local std::array<char, 16 << 10> plain;
     take();
-    const int got = SSL_read(ssl_, plain_.data(), static_cast<int>(plain_.size()));
+    const int got = SSL_read(ssl_, plain.data(), static_cast<int>(plain.size()));
     give();
-    if (got > 0) return {plain_.data(), static_cast<std::size_t>(got)};
+    if (got > 0) return {plain.data(), static_cast<std::size_t>(got)};
     note(got);
     return {};
   }
@@ -136,7 +141,6 @@ class OpensslEnd final : public TlsEnd {
       SSL_SESSION_free(session);
       return nullptr;
     }
-    // A copy: OpenSSL marks a session bad when its connection ends without close_notify.
     auto kept = std::make_shared<TlsSession>();
     kept->openssl = SSL_SESSION_dup(session);
     SSL_SESSION_free(session);
@@ -170,7 +174,6 @@ class OpensslEnd final : public TlsEnd {
   SSL* ssl_;
   BIO* in_;
   BIO* out_;
-  std::array<char, 16 << 10> plain_;
 };
 
 class Openssl final : public TlsMaker {

@@ -46,8 +46,8 @@ class TlsEnd {
   virtual bool handshake() = 0;
   // Sends all of it. Precondition: the handshake is done.
   virtual void write(std::string_view plain) = 0;
-  // What there is to read; views live until the next call. Empty: needs more input, has ended, or
-  // has failed.
+  // What there is to read; views live until the next call of any end. Empty: needs more input, has
+  // ended, or has failed.
   virtual std::string_view read() = 0;
   // A good moment to give memory back.
   virtual void idle() {}

@@ -19,6 +19,10 @@ void proxycore_free_leftovers(struct mbedtls_ssl_context* ssl) {
   mbedtls_ssl_handshake_free(ssl);
   mbedtls_free(ssl->handshake);
   ssl->handshake = NULL;
+  // mbedtls_ssl_free() looks after this one only where it finds a handshake.
+  mbedtls_ssl_transform_free(ssl->transform_negotiate);
+  mbedtls_free(ssl->transform_negotiate);
+  ssl->transform_negotiate = NULL;
 }
 
 void proxycore_stand_in_handshake(struct mbedtls_ssl_context* ssl) {
