@@ -5,11 +5,15 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 
 import measure
 from servers import HERE, LOAD_CPU, say
 
 CONNECTIONS = 64
+HANDSHAKES = 16      # at a time
+H2_CONNECTIONS = 8   # each with so many streams
+H2_STREAMS = 32
 HOST = "bench.example.test"
 
 # What a browser sends along: about 700 bytes in twelve fields.
@@ -39,10 +43,10 @@ class Sample:
     p99_us: float
 
 
-def wrk(port, seconds, *options, closes=False):
+def wrk(bench, port, seconds, *options, closes=False, scheme="http"):
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--latency",
-               "-H", f"Host: {HOST}", *options, f"http://127.0.0.1:{port}/1k"]
-    text = run(command)
+               "-H", f"Host: {HOST}", *options, f"{scheme}://127.0.0.1:{port}/1k"]
+    text = run(bench, command)
     errors = re.search(r"Socket errors: (.*)|Non-2xx.*: (\d+)", text)
     # The relay closes without having said so, which wrk counts as an error of reading.
     if errors and not (closes and re.match(r"connect 0, read \d+, write 0, timeout 0", errors.group(1) or "")):
@@ -54,48 +58,79 @@ def wrk(port, seconds, *options, closes=False):
 
 
 def load(bench, *arguments):
-    return json.loads(run([bench.program("load"), *arguments]))
+    return json.loads(run(bench, [bench.program("load"), *arguments]))
 
 
-def run(command):
+def run(bench, command):
     command = ["taskset", "-c", str(LOAD_CPU), *map(str, command)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=bench.client_env())
     if done.returncode != 0:
         raise RuntimeError(f"{command[3]}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 
-def get(_bench, port, seconds):
-    return wrk(port, seconds)
+def get(bench, port, seconds):
+    return wrk(bench, port, seconds)
 
 
-def browser(_bench, port, seconds):
-    return wrk(port, seconds, *(part for name, value in BROWSER.items()
+def browser(bench, port, seconds):
+    return wrk(bench, port, seconds, *(part for name, value in BROWSER.items()
                                 for part in ("-H", f"{name}: {value}")))
 
 
-def connect(_bench, port, seconds):
-    return wrk(port, seconds, "-H", "Connection: close", closes=True)
+def connect(bench, port, seconds):
+    return wrk(bench, port, seconds, "-H", "Connection: close", closes=True)
 
 
-def post(_bench, port, seconds):
-    return wrk(port, seconds, "-s", HERE / "post.lua")
+def post(bench, port, seconds):
+    return wrk(bench, port, seconds, "-s", HERE / "post.lua")
 
 
-def million(_bench, port, seconds):
-    return wrk(port, seconds, "-s", HERE / "hosts.lua")
+def million(bench, port, seconds):
+    return wrk(bench, port, seconds, "-s", HERE / "hosts.lua")
 
 
-def download(path, connections):
+def tls_get(bench, port, seconds):
+    return wrk(bench, port, seconds, scheme="https")
+
+
+def download(path, connections, *options):
     def window(bench, port, seconds):
-        done = load(bench, "download", port, path, connections, seconds)
+        done = load(bench, *options, "download", port, path, connections, seconds)
         return Sample(done["bytes"] / 1e9, done["requests"], done["seconds"], done["p99_us"])
     return window
 
 
-def websocket(bench, port, seconds):
-    done = load(bench, "websocket", port, CONNECTIONS, seconds)
-    return Sample(done["requests"], done["requests"], done["seconds"], done["p99_us"])
+def websocket(*options):
+    def window(bench, port, seconds):
+        done = load(bench, *options, "websocket", port, CONNECTIONS, seconds)
+        return Sample(done["requests"], done["requests"], done["seconds"], done["p99_us"])
+    return window
+
+
+def handshake(*options):
+    def window(bench, port, seconds):
+        done = load(bench, *options, "handshake", port, HANDSHAKES, seconds)
+        share = done["resumed"] / max(1, done["requests"])
+        # The first of each connection has no session to take up.
+        if share > 0 if "--resume" not in options else done["resumed"] < done["requests"] - 2 * HANDSHAKES:
+            raise RuntimeError(f"{share:.1%} of the sessions were resumed")
+        return Sample(done["requests"], done["requests"], done["seconds"], done["p99_us"])
+    return window
+
+
+def h2(bench, port, seconds):
+    with tempfile.NamedTemporaryFile() as log:
+        text = run(bench, ["h2load", "-t1", f"-c{H2_CONNECTIONS}", f"-m{H2_STREAMS}", f"-D{max(1, round(seconds))}",
+                           "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519", f"--log-file={log.name}",
+                           f"--connect-to=127.0.0.1:{port}", f"https://{HOST}:{port}/1k"])
+        took = sorted(int(line.split()[2]) for line in log)
+    done, failed = re.search(r"(\d+) succeeded, (\d+) failed", text).groups()
+    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text).groups()
+    # Requests that are under way when the time is over count as failed.
+    if int(failed) > H2_CONNECTIONS * H2_STREAMS or set(statuses[1:]) != {"0"} or "Application protocol: h2" not in text:
+        raise RuntimeError(f"h2load: {text}")
+    return Sample(int(done), int(done), seconds, took[len(took) * 99 // 100] if took else 0)
 
 
 @dataclasses.dataclass
@@ -108,8 +143,11 @@ class Case:
     unit: str = "µs/request"
     scale: float = 1e6     # seconds of CPU per unit are shown times this
     base: str = "nginx"    # whose cost the others' is a ratio to
+    tls: bool = False
 
 
+TLS = ("nginx", "haproxy", "relay-tls", "proxyd")
+TLS_BODIES = ("nginx", "nginx-tuned", "haproxy", "proxyd")
 BODIES = ("nginx", "nginx-tuned", "haproxy", "relay", "proxyd")
 CASES = [
     Case("get", "1 KiB GET, keep-alive, 64 connections", 0.80, get),
@@ -120,24 +158,41 @@ CASES = [
     Case("download-1m", "1 MiB download, 16 connections", 0.50, download("/1m", 16), BODIES, "s/GB", 1),
     Case("download-100m", "100 MiB download, 4 connections", 0.45, download("/100m", 4), BODIES,
          "s/GB", 1),
-    Case("websocket", "WebSocket echo, 32 bytes, 64 connections", 1.0, websocket, unit="µs/message"),
+    Case("websocket", "WebSocket echo, 32 bytes, 64 connections", 1.0, websocket(), unit="µs/message"),
     Case("million", "1 KiB GET, keep-alive, among 1 million hosts (nginx: one host)", 0.85, million,
          ("nginx", "proxyd-million")),
     Case("redis", "1 KiB GET, keep-alive, hosts in Redis; its CPU counts", 0.17, get,
          ("nginx-lua", "proxyd", "proxyd-redis"), base="nginx-lua"),
+    Case("tls-get", "1 KiB GET over TLS 1.3, keep-alive, 64 connections", 0.75, tls_get, TLS, tls=True),
+    Case("tls-full", "TLS 1.3: a full handshake and a 1 KiB GET", 0.65, handshake("--tls"), TLS, "µs/handshake", tls=True),
+    Case("tls-resumed", "TLS 1.3: a resumed handshake and a 1 KiB GET", 0.60, handshake("--tls", "--resume"), TLS,
+         "µs/handshake", tls=True),
+    Case("tls12-full", "TLS 1.2: a full handshake and a 1 KiB GET", 0.65, handshake("--tls=1.2"), TLS,
+         "µs/handshake", tls=True),
+    Case("tls12-resumed", "TLS 1.2: a resumed handshake and a 1 KiB GET", 0.60, handshake("--tls=1.2", "--resume"), TLS,
+         "µs/handshake", tls=True),
+    Case("tls-download-1m", "1 MiB download over TLS, 16 connections", 0.75, download("/1m", 16, "--tls"), TLS_BODIES,
+         "s/GB", 1, tls=True),
+    Case("tls-download-100m", "100 MiB download over TLS, 4 connections", 0.75, download("/100m", 4, "--tls"), TLS_BODIES,
+         "s/GB", 1, tls=True),
+    Case("h2", f"HTTP/2, 1 KiB GET, {H2_CONNECTIONS} connections of {H2_STREAMS} streams", 0.60, h2,
+         ("nginx", "haproxy", "nghttpx", "proxyd"), tls=True),
+    Case("tls-websocket", "WebSocket echo over TLS, 32 bytes, 64 connections", 1.0, websocket("--tls"),
+         ("nginx", "haproxy", "proxyd"), "µs/message", tls=True),
 ]
 IDLE_CONNECTIONS = 5000
-IDLE_TARGET_KIB = 1.5
+IDLE = {"idle": 1.5, "idle-tls": 4}  # targets, KiB
 
 
-def idle_kib(bench, name):
+def idle_kib(bench, name, tls=False):
     """Memory that an idle keep-alive connection holds, each having had one request, in KiB."""
-    process, port = bench.fresh(name)
-    load(bench, "download", port, "/1k", CONNECTIONS, 0.3)  # pools and caches are in place
+    process, ports = bench.fresh(name)
+    port, options = (ports.tls, ["--tls"]) if tls else (ports.plain, [])
+    load(bench, *options, "download", port, "/1k", CONNECTIONS, 0.3)  # pools and caches are in place
     before = measure.memory_kib(process.pid)
-    command = ["taskset", "-c", str(LOAD_CPU), bench.program("load"), "idle", port, IDLE_CONNECTIONS]
+    command = ["taskset", "-c", str(LOAD_CPU), bench.program("load"), *options, "idle", port, IDLE_CONNECTIONS]
     with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as holder:
+                          text=True, env=bench.client_env()) as holder:
         if holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"{name}: the idle connections could not be opened")
         after = measure.memory_kib(process.pid)
@@ -158,7 +213,7 @@ def rounds(bench, case, names, count, seconds, use_perf):
     for turn in range(count):
         # Each round starts with another proxy, so that none is always first.
         for name in names[turn % len(names):] + names[:turn % len(names)]:
-            port = bench.proxy(name)[1]
+            port = bench.port(name, case.tls)
             before = measure.cpu_seconds(*bench.processes(name))
             sample = case.window(bench, port, seconds)
             used = measure.cpu_seconds(*bench.processes(name)) - before
@@ -172,7 +227,7 @@ def rounds(bench, case, names, count, seconds, use_perf):
             say(f"{case.name} {turn + 1}/{count} {name}: {mine['cost'][-1]:.3g} {case.unit}, "
                 f"{mine['rps'][-1]:.0f}/s")
     for name in names:
-        pid, port = bench.proxy(name)
+        pid, port = bench.proxy(name)[0], bench.port(name, case.tls)
         user, system = (now - then for now, then in zip(measure.user_and_system(*bench.processes(name)), ticks[name]))
         results[name]["user"] = user / max(1, user + system)
         sample, calls = measure.count_syscalls(

@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
       name = "h" + name + ".example.test";
       records.emplace_back(
           "proxy_Host_" + name,
-          proxycore::Record{{"host", name}, {"ip", "127.0.0.1"}, {"targetPort", argv[3]}});
+          proxycore::Record{
+              {"host", name}, {"ip", "127.0.0.1"}, {"targetPort", argv[3]}, {"forcessl", "false"}});
     }
     const auto by = proxycore::Deadline::in(proxycore::Millis{120'000});
     if (auto saved = (*store)->put_all(records, {}, by); !saved) return fail(saved.error());

@@ -3,7 +3,8 @@
 // reads and two writes per keep-alive request, 256 KiB at a time for bodies, no read that finds
 // nothing. Not a proxy: no routing, no headers, no limits, no time-outs. With --close (the
 // new-connection case) it finds the end of each answer by its Content-Length, closes the client and
-// gives the origin connection to the next client, as a proxy with a pool would.
+// gives the origin connection to the next client, as a proxy with a pool would. With --tls its
+// clients speak TLS, by OpenSSL; requests of more than a record are not meant for that.
 #include "net.h"
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include <openssl/ssl.h>
 #include <strings.h>
 
 namespace {
@@ -26,14 +28,47 @@ struct Side {
   bool readable = false;
   bool half_closed = false;
   bool is_origin = false;
+  SSL* ssl = nullptr;  // null: plain
   Slab held = {};
   std::string_view unsent = {};
 };
+
+// As read(2) and write(2).
+ssize_t receive(const Side& side, char* into, std::size_t most) {
+  if (side.ssl == nullptr) return read(side.fd, into, most);
+  const int n = SSL_read(side.ssl, into, static_cast<int>(most));
+  if (n > 0) return n;
+  const int why = SSL_get_error(side.ssl, n);
+  errno = why == SSL_ERROR_WANT_READ ? EAGAIN : EPROTO;
+  return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+ssize_t send(const Side& side, std::string_view bytes) {
+  if (side.ssl == nullptr) return write(side.fd, bytes.data(), bytes.size());
+  const int n = SSL_write(side.ssl, bytes.data(), static_cast<int>(bytes.size()));
+  if (n > 0) return n;
+  errno = SSL_get_error(side.ssl, n) == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+  return -1;
+}
+
+SSL_CTX* tls_context(const char* chain, const char* key) {
+  SSL_CTX* const context = SSL_CTX_new(TLS_server_method());
+  if (SSL_CTX_use_certificate_chain_file(context, chain) != 1 ||
+      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
+    std::fprintf(stderr, "relay: %s, %s: no certificate and key\n", chain, key);
+    std::exit(1);
+  }
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_read_ahead(context, 1);
+  return context;
+}
 
 struct Relay {
   int epoll;
   std::uint16_t origin_port;
   bool close_after_answer;
+  SSL_CTX* tls;  // null: plain
   Slab scratch = std::make_unique<char[]>(slab_size);
   std::vector<Slab> spare = {};
   std::vector<Side*> pool = {};
@@ -47,6 +82,11 @@ struct Relay {
 
   void on_accept(int fd) {
     Side* const client = add(fd, false);
+    if (tls != nullptr) {
+      client->ssl = SSL_new(tls);
+      SSL_set_fd(client->ssl, fd);
+      SSL_set_accept_state(client->ssl);
+    }
     if (pool.empty()) pool.push_back(add(bench::connect_to(origin_port), true));
     client->other = pool.back();
     pool.pop_back();
@@ -55,6 +95,7 @@ struct Relay {
 
   void drop(Side* side) {
     if (side->fd < 0) return;
+    SSL_free(side->ssl);
     close(side->fd);
     side->fd = -1;
     dead.push_back(side);
@@ -92,7 +133,7 @@ struct Relay {
 
   // False: the pair is gone.
   bool flush(Side* side) {
-    const ssize_t sent = write(side->fd, side->unsent.data(), side->unsent.size());
+    const ssize_t sent = send(*side, side->unsent);
     if (sent < 0) return errno == EAGAIN;
     side->unsent.remove_prefix(static_cast<std::size_t>(sent));
     if (side->unsent.empty()) spare.push_back(std::move(side->held));
@@ -102,16 +143,17 @@ struct Relay {
   // Copies from `from` until its socket is empty or the other one is full. False: the pair is gone.
   bool pump(Side* from) {
     while (from->readable && from->other != nullptr && from->other->unsent.empty()) {
-      const ssize_t n = read(from->fd, scratch.get(), slab_size);
+      const ssize_t n = receive(*from, scratch.get(), slab_size);
       if (n == 0) return false;
       if (n < 0) {
         from->readable = false;
         return errno == EAGAIN;
       }
       // A short read has emptied the socket, unless the end of the stream is all that is left.
-      from->readable = n == ssize_t{slab_size} || from->half_closed;
+      from->readable = n == ssize_t{slab_size} || from->half_closed ||
+                       (from->ssl != nullptr && SSL_has_pending(from->ssl) == 1);
       const std::string_view bytes(scratch.get(), static_cast<std::size_t>(n));
-      const ssize_t sent = write(from->other->fd, bytes.data(), bytes.size());
+      const ssize_t sent = send(*from->other, bytes);
       if (sent < 0 && errno != EAGAIN) return false;
       if (sent < n) {
         hold(from->other, bytes.substr(sent < 0 ? 0 : static_cast<std::size_t>(sent)));
@@ -136,14 +178,16 @@ struct Relay {
 
 int main(int argc, char** argv) {
   const bool close_after_answer = argc == 4 && std::string_view(argv[3]) == "--close";
-  if (argc != 3 && !close_after_answer) {
-    std::fprintf(stderr, "usage: bench_relay PORT ORIGIN_PORT [--close]\n");
+  const bool tls = argc == 6 && std::string_view(argv[3]) == "--tls";
+  if (argc != 3 && !close_after_answer && !tls) {
+    std::fprintf(stderr, "usage: bench_relay PORT ORIGIN_PORT [--close | --tls CHAIN KEY]\n");
     return 2;
   }
   const int listener = bench::listen_on(bench::port_argument(argv[1]));
   const int epoll = bench::check(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   bench::watch_listener(epoll, listener);
-  Relay relay{epoll, bench::port_argument(argv[2]), close_after_answer};
+  Relay relay{epoll, bench::port_argument(argv[2]), close_after_answer,
+              tls ? tls_context(argv[4], argv[5]) : nullptr};
   std::array<epoll_event, 256> events{};
   for (;;) {
     const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);

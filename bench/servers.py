@@ -5,9 +5,11 @@ import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import typing
 
 HERE = pathlib.Path(__file__).resolve().parent
 CPUS = sorted(os.sched_getaffinity(0))
@@ -67,7 +69,26 @@ def tell_redis(path, process, command):
         time.sleep(0.01)
 
 
-def wait_for(port, process, name, seconds):
+# What all clients offer, so that everybody does the same work.
+OPENSSL = """openssl_conf = all
+[all]
+ssl_conf = tls
+[tls]
+system_default = offered
+[offered]
+Ciphersuites = TLS_AES_128_GCM_SHA256
+CipherString = ECDHE-ECDSA-AES128-GCM-SHA256
+Groups = X25519:P-256
+"""
+
+
+def speak_tls(connection):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname="bench.example.test")
+
+
+def wait_for(port, process, name, seconds, tls=False):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -76,11 +97,18 @@ def wait_for(port, process, name, seconds):
             # Who listens need not serve yet: a proxy may still be reading a million hosts.
             probe.settimeout(seconds)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                probe.sendall(b"GET /1k HTTP/1.1\r\nHost: bench.example.test\r\nConnection: close\r\n\r\n")
-                if probe.recv(1):
-                    return
+                with speak_tls(probe) if tls else probe as asking:
+                    asking.sendall(b"GET /1k HTTP/1.1\r\nHost: bench.example.test\r\nConnection: close\r\n\r\n")
+                    if asking.recv(1):
+                        return
         time.sleep(0.01)
     raise RuntimeError(f"{name} does not answer on port {port} after {seconds} s")
+
+
+class Ports(typing.NamedTuple):
+    """Where a proxy serves."""
+    plain: int
+    tls: int
 
 
 class Bench:
@@ -92,19 +120,31 @@ class Bench:
         self.running = []
         self.started = {}
         self.redis = None  # (process, path of its socket)
+        self.make_certificate()
         self.origin_port = free_port()
         self.start([self.program("origin"), self.origin_port], self.origin_port, "origin", LOAD_CPU)
 
     def program(self, name):
         return self.build / "bench" / f"bench_{name}"
 
-    def start(self, command, port, name, cpu=PROXY_CPU, seconds=10):
+    def make_certificate(self):
+        """The one that all proxies present, with a key on P-256, and what clients offer."""
+        self.chain, self.key = self.directory / "chain.pem", self.directory / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "30", "-subj", "/CN=bench.example.test", "-keyout", self.key, "-out", self.chain,
+                        "-addext", "subjectAltName=DNS:bench.example.test,IP:127.0.0.1"],
+                       check=True, capture_output=True)
+        (self.directory / "both.pem").write_text(self.chain.read_text() + self.key.read_text())
+        self.client_config = self.directory / "openssl.cnf"
+        self.client_config.write_text(OPENSSL)
+
+    def start(self, command, port, name, cpu=PROXY_CPU, seconds=10, tls=False):
         log_path = self.directory / f"{name}.log"
         with open(log_path, "ab") as log:
             process = spawn(command, cpu, log)
         self.running.append(process)
         try:
-            wait_for(port, process, name, seconds)
+            wait_for(port, process, name, seconds, tls)
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{log_path.read_text(errors='replace')[-2000:]}") from None
         return process
@@ -118,11 +158,19 @@ class Bench:
         return path
 
     def proxy(self, name):
-        """(pid, port) of a proxy, started when first asked for."""
+        """(pid, Ports) of a proxy, started when first asked for."""
         if name not in self.started:
             self.started[name] = self.fresh(name)
-        process, port = self.started[name]
-        return process.pid, port
+        process, ports = self.started[name]
+        return process.pid, ports
+
+    def port(self, name, tls):
+        ports = self.proxy(name)[1]
+        return ports.tls if tls else ports.plain
+
+    def client_env(self):
+        """For every client: what it offers over TLS."""
+        return {**os.environ, "OPENSSL_CONF": str(self.client_config)}
 
     def processes(self, name):
         """The process ids whose work counts as that of a proxy that was started."""
@@ -149,9 +197,9 @@ class Bench:
         return self.redis[1]
 
     def fresh(self, name):
-        """A new process of a proxy: (process, port)."""
-        port = free_port()
-        common = {"PORT": port, "ORIGIN": self.origin_port, "DIR": self.directory}
+        """A new process of a proxy: (process, Ports)."""
+        ports = port, tls_port = Ports(free_port(), free_port())
+        common = {"PORT": port, "TLS_PORT": tls_port, "ORIGIN": self.origin_port, "DIR": self.directory}
         if name == "nginx-lua":
             config = self.config("nginx-lua.conf.in", f"{name}-{port}.conf", REDIS=self.redis_socket(), **common)
             command = ["nginx", "-p", self.directory, "-e", "stderr", "-c", config, "-g", "daemon off;"]
@@ -166,11 +214,19 @@ class Bench:
             command = [self.program("relay"), port, self.origin_port]
         elif name == "relay-close":
             command = [self.program("relay"), port, self.origin_port, "--close"]
+        elif name == "relay-tls":
+            command = [self.program("relay"), tls_port, self.origin_port, "--tls", self.chain, self.key]
+            return self.start(command, tls_port, name, tls=True), ports
+        elif name == "nghttpx":
+            command = ["nghttpx", f"--frontend=127.0.0.1,{tls_port}", f"--backend=127.0.0.1,{self.origin_port}",
+                       "--workers=1", "--conf=/dev/null", self.key, self.chain]
+            return self.start(command, tls_port, name, tls=True), ports
         elif name in ("proxyd", "proxyd-million", "proxyd-redis"):
             declared = f"""[[host]]
 host = "bench.example.test"
 ip = "127.0.0.1"
-targetPort = {self.origin_port}"""
+targetPort = {self.origin_port}
+forcessl = false"""
             store = "memory:"
             if name == "proxyd-million":
                 store = self.million_hosts()
@@ -178,10 +234,10 @@ targetPort = {self.origin_port}"""
                 store, declared = f"redis+unix://{self.redis_socket()}", '[replica]\npath = ""'
             config = self.config("proxyd.toml.in", f"{name}-{port}.toml", STORE=store, HOST=declared, **common)
             command = [self.build / "apps/proxyd/proxyd", "--config", config]
-            return self.start(command, port, name, seconds=60), port
+            return self.start(command, port, name, seconds=60), ports
         else:
             raise RuntimeError(f"no proxy is called '{name}'")
-        return self.start(command, port, name), port
+        return self.start(command, port, name), ports
 
     def million_hosts(self):
         """The url of a store with a million hosts. Making it takes a while, so it is kept in the build
@@ -224,6 +280,8 @@ def missing(name, build):
         return "nginx's Lua module (libnginx-mod-http-lua) is not installed"
     if name.startswith("nginx") and not shutil.which("nginx"):
         return "nginx is not installed"
+    if name == "nghttpx" and not shutil.which("nghttpx"):
+        return "nghttpx (nghttp2-proxy) is not installed"
     if name == "haproxy" and not shutil.which("haproxy"):
         return "haproxy is not installed"
     if name.startswith("proxyd") and not (build / "apps/proxyd/proxyd").exists():
