@@ -177,8 +177,10 @@ Result<std::unique_ptr<Engine>> Engine::server(ServerContext& context,
                                                std::string_view name, Chain& out) {
   std::unique_ptr<Engine> engine(new Engine(out));
   engine->server_ = &context;
-  engine->credentials_ = std::move(credentials);
   engine->name_ = name;
+  // Who was shown the fallback shall not resume that session when there is a better one.
+  if (credentials->fallback) engine->name_ += "/fallback";
+  engine->credentials_ = std::move(credentials);
   mbedtls_ssl_conf_cert_cb(&context.config(), &Callbacks::choose);
   PX_CHECK(engine->set_up(context.config()));
   return engine;
@@ -194,9 +196,10 @@ Result<std::unique_ptr<Engine>> Engine::client(ClientContext& context, const Cli
   PX_CHECK(engine->set_up(context.config(options.verify)));
   mbedtls_ssl_context* const ssl = engine->ssl_.get();
   mbedtls_ssl_set_verify(ssl, &Callbacks::verify, engine.get());
-  // An address is no name to ask for (RFC 6066 §3): it ends in a digit or a bracket.
-  const bool is_name = !options.server_name.empty() && options.server_name.back() != ']' &&
-                       !base::is_digit(options.server_name.back());
+  // An address is no name to ask for (RFC 6066 §3): it is in brackets, or its last label a number.
+  const std::string& name = options.server_name;
+  const bool is_name = !name.empty() && name.back() != ']' &&
+                       name.find_first_not_of("0123456789", name.rfind('.') + 1) != name.npos;
   const int status = mbedtls_ssl_set_hostname(ssl, is_name ? options.server_name.c_str() : nullptr);
   if (status != 0) return engine->describe(status);
   if (options.resume) {

@@ -104,7 +104,7 @@ class Engine {
   ServerContext* server_ = nullptr;
   std::shared_ptr<const Credentials> credentials_;
   std::shared_ptr<const Session> session_;
-  std::string name_;
+  std::string name_;     // client: of the origin; server: what tickets are bound to
   Bytes* in_ = nullptr;  // while next() runs
   Bytes plaintext_;
   Error error_;

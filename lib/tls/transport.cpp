@@ -87,7 +87,7 @@ void Transport::on_bytes(Bytes in) {
       return;
     case State::handshake:
     case State::open:
-      if (kept_.empty()) step(in);
+      if (kept_.empty() && !step(in)) return;
       keep(in);
       return;
     case State::credentials:
@@ -155,7 +155,7 @@ void Transport::shake_hands(std::shared_ptr<const Credentials> found) {
   record += message;
   hello_.reset();
   Bytes in{std::string_view(record)};
-  step(in);
+  if (!step(in)) return;
   if (!kept_.empty()) {
     loop_.later(*this);
   } else {
@@ -163,14 +163,15 @@ void Transport::shake_hands(std::shared_ptr<const Credentials> found) {
   }
 }
 
-// Goes on with what came, until all of it is taken, or the owner wants no more.
-void Transport::step(Bytes& in) {
+// Goes on with what came, until all of it is taken, or the owner wants no more. false: the owner
+// was told that this is closed, and may have destroyed it.
+bool Transport::step(Bytes& in) {
   for (;;) {
     switch (engine_->next(in)) {
       case Engine::Event::wait:
         flush();
         park_timer_.arm(park_after);
-        return;
+        return true;
       case Engine::Event::opened:
         state_ = State::open;
         flush();
@@ -184,14 +185,13 @@ void Transport::step(Bytes& in) {
         kept_.clear();
         update_receiving();
         owner_->on_end();
-        return;
+        return true;
       case Engine::Event::failed:
         flush();
-        in = {};  // nobody takes it, and the owner may destroy this now
         close(engine_->error());
-        return;
+        return false;
     }
-    if (state_ != State::open || !wanted_) return;
+    if (state_ != State::open || !wanted_) return true;
   }
 }
 
@@ -204,8 +204,8 @@ void Transport::on_later() {
     Bytes piece = kept_.front();
     const base::SlabRef hold(piece.slab);
     const std::size_t size = piece.size;
-    step(piece);
-    if (state_ == State::ended || state_ == State::closed) return;
+    if (!step(piece)) return;
+    if (state_ == State::ended) return;  // and with it kept_
     kept_.consume(size - piece.size);
   }
   update_receiving();

@@ -76,7 +76,7 @@ class Transport final : public io::Transport, io::Transport::Owner, CredentialsW
 
   void read_hello(Bytes in);
   void shake_hands(std::shared_ptr<const Credentials> found);
-  void step(Bytes& in);
+  [[nodiscard]] bool step(Bytes& in);
   void keep(const Bytes& in);
   void flush();
   void refuse(Error why, std::string_view last_words);

@@ -4,9 +4,11 @@
 #include "support/tls_ends.h"
 #include "support/tls_rig.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -325,6 +327,27 @@ TEST_CASE("engine: sessions are resumed by tickets, in any context with the keys
   }
 }
 
+TEST_CASE("engine: who was shown the fallback does not resume with the real certificate") {
+  const auto context = test::server_context();
+  context->set_ticket_keys(test::new_ticket_keys());
+  auto fallback = std::make_shared<tls::Credentials>(*test::test_credentials());
+  fallback->fallback = true;
+  for (const int version : {tls12, tls13}) {
+    OpensslOptions options{.min_version = version, .max_version = version};
+    const auto resumes = [&](std::shared_ptr<const tls::Credentials> credentials) {
+      OpensslPeer peer(options);
+      Server server(*context, std::move(credentials));
+      CHECK(exchange(server, peer) == Engine::Event::opened);
+      if (peer.session()) options.resume = peer.session();
+      return peer.resumed();
+    };
+    CHECK_FALSE(resumes(fallback));
+    CHECK(resumes(fallback));
+    CHECK_FALSE(resumes(test::test_credentials()));
+    CHECK(resumes(test::test_credentials()));
+  }
+}
+
 TEST_CASE("engine: where there shall be no tickets there are none") {
   TlsConfig config;
   config.tickets = false;
@@ -632,7 +655,8 @@ TEST_CASE("engine: a handshake can be parked wherever it waits") {
     for (const std::size_t step : {std::size_t{1}, std::size_t{10}, SIZE_MAX}) {
       CAPTURE(version);
       CAPTURE(step);
-      OpensslPeer peer({.min_version = version, .max_version = version, .groups = "P-384:X25519:P-256"});
+      OpensslPeer peer(
+          {.min_version = version, .max_version = version, .groups = "P-384:X25519:P-256"});
       Server server(*context);
       do {
         peer.in += taken(server.out);
@@ -653,4 +677,56 @@ TEST_CASE("engine: a handshake can be parked wherever it waits") {
       CHECK(server.received == "text");
     }
   }
+}
+
+TEST_CASE("engine: a client's bytes may be changed anywhere") {
+  const auto context = test::server_context();
+  const auto credentials = test::test_credentials();
+  for (const int version : {tls12, tls13}) {
+    // The hello, then what follows it.
+    for (const bool hello : {true, false}) {
+      std::size_t size = 1;
+      for (std::size_t at = 0; at < size; at += 3) {
+        OpensslPeer peer(
+            {.min_version = version, .max_version = version, .groups = "X25519:P-256"});
+        Server server(*context, credentials);
+        peer.step();
+        if (!hello) {
+          server.take(std::exchange(peer.out, {}));
+          peer.in = taken(server.out);
+          peer.step();
+        }
+        size = peer.out.size();
+        peer.out[at] = static_cast<char>(peer.out[at] ^ (1 << at % 8));
+        server.take(std::exchange(peer.out, {}));
+        const bool harmless = server.engine->open() || !server.engine->failed();
+        CHECK((harmless || !server.engine->error().detail.empty()));
+      }
+    }
+  }
+}
+
+TEST_CASE("engine: workers share certificates and ticket keys") {
+  const auto credentials = test::test_credentials({"P-256", "rsa:2048"});
+  const auto keys = test::new_ticket_keys();
+  const auto authorities = tls::Authorities::load(test::test_authority().pem()).value();
+  std::atomic<int> good = 0;
+  const auto work = [&] {
+    const auto server_context = tls::ServerContext::create({}).value();
+    server_context->set_ticket_keys(keys);
+    const auto client_context = tls::ClientContext::create({.authorities = authorities}).value();
+    tls::ClientOptions options{.server_name = "a.test"};
+    for (int round = 0; round < 10; ++round) {
+      Server server(*server_context, credentials);
+      Client client(*client_context, options);
+      exchange(client, server);
+      if (server.engine->open() && client.engine->resumed() == (round % 5 != 0)) ++good;
+      options.resume = round % 5 == 4 ? nullptr : client.engine->take_session();
+    }
+  };
+  std::thread one(work);
+  std::thread other(work);
+  one.join();
+  other.join();
+  CHECK(good == 20);
 }

@@ -3,6 +3,7 @@
 #include "io/socket.h"
 #include "support/count_allocations.h"
 #include "support/memory_transport.h"
+#include "support/openssl_peer.h"
 #include "support/sockets.h"
 #include "support/tls_ends.h"
 #include "support/tls_rig.h"
@@ -52,6 +53,17 @@ struct End final : io::Transport::Owner {
     Chain out(loop.slabs());
     out.append(text);
     transport->write(out);
+    CHECK(out.empty());
+  }
+
+  // Through whatever little room there is.
+  void write_all(Loop& loop, std::string_view text, const End& far) {
+    Chain out(loop.slabs());
+    out.append(text);
+    writable = [&] { transport->write(out); };
+    transport->write(out);
+    run_until(loop, [&] { return far.received == text; });
+    writable = nullptr;
     CHECK(out.empty());
   }
 
@@ -309,6 +321,29 @@ TEST_CASE("tls: without any certificate the name is refused") {
   run_until(rig.loop, [&] { return rig.client.is("closed ") && rig.server.is("closed "); });
   CHECK(rig.server.error.code == Errc::not_found);
   CHECK(rig.client.error.detail == "tls: handshake: the peer refused: unrecognized name");
+}
+
+TEST_CASE("tls: a handshake byte by byte is one, too") {
+  Rig rig({.room = 1});
+  rig.open();
+  rig.client.write_all(rig.loop, "slowly", rig.server);
+}
+
+TEST_CASE("tls: what comes behind the ClientHello waits with it for the certificates") {
+  test::OpensslPeer peer({.server_name = "a.test"});
+  peer.step();
+  for (const bool garbage : {false, true}) {
+    RawRig rig;
+    rig.source.parks = true;
+    // As old middleboxes like to see it (RFC 8446 §D.4).
+    const std::string more = garbage ? "garbage" : std::string("\x14\x03\x03\x00\x01\x01", 6);
+    rig.raw.write(rig.loop, peer.out + more);
+    run_until(rig.loop, [&] { return rig.source.anybody_waits(); });
+    rig.source.answer(rig.source.credentials);
+    run_until(rig.loop, [&] { return rig.raw.received.size() > 300; });
+    run_turns(rig.loop, 5);
+    CHECK(rig.server.is(garbage ? "closed " : ""));
+  }
 }
 
 TEST_CASE("tls: plain HTTP is answered in plain text") {
