@@ -84,6 +84,7 @@ struct Config {
   } workers = {};
 
   struct Timeouts {
+    Millis tls_handshake{10'000};  // timeouts.tls_handshake: until it is done, closed after
     Millis client_header{10'000};  // timeouts.client_header: whole head, 408 after
     Millis client_body{30'000};    // timeouts.client_body: between two parts of a body, 408 after
     Millis client_idle{75'000};    // timeouts.client_idle: kept-alive connection without request

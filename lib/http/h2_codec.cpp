@@ -435,7 +435,8 @@ H2Memory::Parts::~Parts() {
   nghttp2_option_del(options);
 }
 
-H2Memory::H2Memory(base::Slabs& slabs) : parts_(std::make_unique<Parts>(slabs)) {
+H2Memory::H2Memory(base::Slabs& slabs, H2Counters& counters)
+    : counters_(counters), parts_(std::make_unique<Parts>(slabs)) {
   H2Codec::Callbacks::install(parts_->callbacks);
 }
 

@@ -29,15 +29,14 @@ class H2Stream;
 struct H2OpenTag;
 struct H2DueTag;
 
-// What a worker's codecs share: memory for nghttp2, free streams, counters. Outlives them.
+// What a worker's codecs share: memory for nghttp2 and free streams. Outlives them.
 class H2Memory {
  public:
-  explicit H2Memory(base::Slabs& slabs);
+  H2Memory(base::Slabs& slabs, H2Counters& counters);
   H2Memory(const H2Memory&) = delete;
   H2Memory& operator=(const H2Memory&) = delete;
   ~H2Memory();
 
-  [[nodiscard]] const H2Counters& counters() const noexcept { return counters_; }  // any thread
   // Bytes that nghttp2 holds now, for all codecs.
   [[nodiscard]] std::size_t used() const noexcept;
 
@@ -46,7 +45,7 @@ class H2Memory {
   friend class H2Stream;
   struct Parts;
 
-  H2Counters counters_;
+  H2Counters& counters_;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -1,13 +1,14 @@
 // ClientConnection: one client: Transport + Codec in the server role, and its exchanges.
 //
-// Its one timer guards what the connection as a whole waits for: a request (idle), the rest of a
-// head, a client that takes no bytes, the end of a lingering close. What an exchange waits for is
-// the exchange's own matter.
+// Over TLS the codec is made when the handshake is done and ALPN has chosen between HTTP/2 and
+// HTTP/1.1. The one timer guards what the connection as a whole waits for: the handshake, a request
+// (idle), the rest of a head, a client that takes no bytes, the end of a lingering close. What an
+// exchange waits for is the exchange's own matter.
 // Owned by its worker. Thread: its worker's.
 #pragma once
 
 #include "base/list.h"
-#include "http/h1_codec.h"
+#include "http/codec.h"
 #include "io/address.h"
 #include "io/loop.h"
 #include "io/timers.h"
@@ -51,10 +52,11 @@ class ClientConnection final : public io::Retired,
   [[nodiscard]] bool covers(std::string_view host) const noexcept {
     return transport_->covers(host);
   }
-  void close_after_response() { codec_.drain(); }
+  // What follows the exchange's request on the connection is not to be trusted, or not to be read.
+  void close_after_response();
   // Writes now instead of at the end of the turn: much content, whose slab is then free for the
-  // next read while it is still in the cache. Returns whether there is room for more.
-  bool push();
+  // next read while it is still in the cache. Returns whether `stream` has room for more.
+  bool push(http::Stream& stream);
   void exchange_ended(Exchange& exchange);
 
   // No new request is to be expected; one that comes soon is still answered.
@@ -63,9 +65,10 @@ class ClientConnection final : public io::Retired,
   void close();
 
  private:
-  enum class Phase : std::uint8_t { idle, head, exchange, blocked, linger };
+  enum class Phase : std::uint8_t { handshake, idle, head, exchange, blocked, linger };
 
   // io::Transport::Owner
+  void on_open() override;
   void on_bytes(base::Bytes in) override;
   void on_end() override;
   void on_writable() override;
@@ -77,13 +80,15 @@ class ClientConnection final : public io::Retired,
   void on_output() override;
   void on_receive(bool on) override;
 
+  void begin(bool http2);
   void flush();
   void update();
   void enter(Phase next);
   void on_timeout();
+  bool watch_blocked();
 
   Worker& worker_;
-  http::H1Codec codec_;
+  std::unique_ptr<http::Codec> codec_;  // null during the handshake
   std::unique_ptr<io::Transport>
       transport_;  // dies before the codec whose output it may be writing
   io::Timer timer_;
@@ -91,8 +96,10 @@ class ClientConnection final : public io::Retired,
   io::Address peer_;
   Handler* handler_;
   base::List<Exchange, ExchangeTag> exchanges_;
-  Phase phase_ = Phase::head;
+  Phase phase_ = Phase::handshake;
   bool surplus_;
+  bool http2_ = false;
+  bool moved_ = false;   // the client took bytes since the timer was armed
   bool resume_ = false;  // the codec may go on with input it kept
   bool draining_ = false;
   bool ended_ = false;     // the client sends no more

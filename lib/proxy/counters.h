@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "http/h2_limits.h"
 #include "lookup/lookup.h"
 #include "origin/pool.h"
 #include "tls/cert_cache.h"
@@ -46,15 +47,17 @@ struct Counters {
   base::Counter lookup_misses;
   lookup::LookupCounters lookup;
   base::Counter retries;
-  base::Counter bad_requests;       // 400, 501, 505: framing
-  base::Counter over_head_limit;    // 431
-  base::Counter over_target_limit;  // 414
-  base::Counter over_body_limit;    // 413
-  base::Counter client_timeouts;    // 408, or a client that takes no bytes
-  base::Counter client_aborts;      // 499
-  base::Counter origin_failures;    // 502
-  base::Counter origin_timeouts;    // 504
-  base::Counter overloads;          // 503
+  base::Counter bad_requests;        // 400, 501, 505: framing
+  base::Counter over_head_limit;     // 431
+  base::Counter over_target_limit;   // 414
+  base::Counter over_body_limit;     // 413
+  base::Counter client_timeouts;     // 408, or a client that takes no bytes
+  base::Counter client_aborts;       // 499
+  base::Counter origin_failures;     // 502
+  base::Counter origin_timeouts;     // 504
+  base::Counter overloads;           // 503
+  base::Counter handshake_timeouts;  // TLS handshakes that took too long
+  http::H2Counters h2;
   origin::PoolCounters pool;
   tls::CertCacheCounters certificates;
   std::vector<HostCounters> per_host;

@@ -308,7 +308,7 @@ void Exchange::on_response(http::Head& head, End end) {
 void Exchange::on_response_body(base::Bytes part, End end) {
   bytes_out_ += part.size;
   const bool full = client_->send_body(part, end) == Flow::full;
-  if (full && end == End::no && !connection_->push() && origin_ != nullptr) {
+  if (full && end == End::no && !connection_->push(*client_) && origin_ != nullptr) {
     client_full_ = true;
     origin_->receive(false);
   }

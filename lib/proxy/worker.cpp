@@ -80,6 +80,7 @@ Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, u
       loop_(host == nullptr ? io::Loop() : io::Loop(*host)),
       http_limits_(limits_of(shared.config)),
       counters_(shared.config.metrics.hosts, tier_count(shared)),
+      h2_memory_(loop_.slabs(), counters_.h2),
       lookup_(loop_, make_tiers(shared, loop_, routes_), counters_.lookup),
       pool_(loop_, shared.config, shared.resolver, counters_.pool),
       access_log_(loop_, shared.access_writer, shared.config.log.access_format),
@@ -136,23 +137,27 @@ void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
     if (!admin) shared_.admission.leave(peer);
     return;
   }
-  if (admin) {
-    ++admin_connections_;
-  } else {
-    counters_.connections_accepted.add();
-    counters_.connections_open.add(1);
-  }
   std::unique_ptr<io::Transport> transport = *std::move(socket);
   const bool tls = service == Service::tls;
   if (tls) {
     transport = std::make_unique<tls::Transport>(loop_, std::move(transport), *tls_->context,
                                                  tls_->certificates);
   }
+  take(std::move(transport),
+       {peer, from.is_unix(), tls, admitted != Admitted::yes, admin ? shared_.admin : nullptr});
+}
+
+void Worker::take(std::unique_ptr<io::Transport> transport,
+                  const ClientConnection::Accepted& from) {
+  const bool admin = from.handler != nullptr;
+  if (admin) {
+    ++admin_connections_;
+  } else {
+    counters_.connections_accepted.add();
+    counters_.connections_open.add(1);
+  }
   // The list holds it; remove() takes it out again.
-  auto connection = std::make_unique<ClientConnection>(
-      *this, std::move(transport),
-      ClientConnection::Accepted{peer, from.is_unix(), tls, admitted != Admitted::yes,
-                                 admin ? shared_.admin : nullptr});
+  auto connection = std::make_unique<ClientConnection>(*this, std::move(transport), from);
   (admin ? operators_ : connections_).push_back(*connection.release());
 }
 

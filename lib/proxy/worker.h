@@ -10,6 +10,7 @@
 #include "base/snapshot.h"
 #include "host/route_table.h"
 #include "http/h1_codec.h"
+#include "http/h2_codec.h"
 #include "io/listener.h"
 #include "io/loop.h"
 #include "lookup/lookup.h"
@@ -96,6 +97,8 @@ class Worker final : public io::Listener::Owner, io::Later {
   [[nodiscard]] const Trust& trust() const noexcept { return shared_.trust; }
   [[nodiscard]] const http::Limits& http_limits() const noexcept { return http_limits_; }
   [[nodiscard]] http::H1Parsers& parsers() noexcept { return parsers_; }
+  [[nodiscard]] const http::H2Limits& h2_limits() const noexcept { return h2_limits_; }
+  [[nodiscard]] http::H2Memory& h2_memory() noexcept { return h2_memory_; }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }  // any thread
   [[nodiscard]] lookup::Lookup& lookup() noexcept { return lookup_; }
@@ -115,6 +118,8 @@ class Worker final : public io::Listener::Owner, io::Later {
 
   Exchange& take_exchange();
   void give_back(Exchange& exchange);
+  // A client that has connected.
+  void take(std::unique_ptr<io::Transport> transport, const ClientConnection::Accepted& from);
   void remove(ClientConnection& connection);
   void connection_closed(const ClientConnection& connection, const io::Address& peer);
 
@@ -128,7 +133,9 @@ class Worker final : public io::Listener::Owner, io::Later {
   io::Loop loop_;
   http::Limits http_limits_;
   http::H1Parsers parsers_;
+  http::H2Limits h2_limits_;
   Counters counters_;
+  http::H2Memory h2_memory_;
   base::View<host::RouteTable> routes_;
   lookup::Lookup lookup_;
   origin::Pool pool_;

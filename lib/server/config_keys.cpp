@@ -271,6 +271,11 @@ constexpr std::array all_config_keys{
     key<&C::workers, &C::Workers::count>(
         {.name = "workers.count", .most = 1024, .meaning = "Threads. 0: one per core."}),
 
+    key<&C::timeouts, &C::Timeouts::tls_handshake>(
+        {.name = "timeouts.tls_handshake",
+         .least = 1,
+         .most = day,
+         .meaning = "For a TLS handshake, from the connection on; then it is closed."}),
     key<&C::timeouts, &C::Timeouts::client_header>(
         {.name = "timeouts.client_header",
          .least = 1,

@@ -247,7 +247,8 @@ class Connection final : public Codec::Peer {
   std::uint8_t plan_;
   const Limits& limits_;
   base::Slabs slabs_;
-  H2Memory memory_{slabs_};
+  H2Counters counters_;
+  H2Memory memory_{slabs_, counters_};
   std::vector<std::unique_ptr<Exchange>> exchanges_;
   bool ended_ = false;
   H2Codec codec_;

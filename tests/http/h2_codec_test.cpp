@@ -79,7 +79,8 @@ struct Side {
   Limits limits;
   H2Limits h2_limits;
   base::Slabs slabs;
-  H2Memory memory{slabs};
+  H2Counters counters;
+  H2Memory memory{slabs, counters};
   H2Log log;
   std::unique_ptr<H2Codec> codec;
   h2::Reader out;
@@ -400,7 +401,7 @@ TEST_CASE("h2: as many streams as agreed are served at a time, more are refused"
   server.go_on();
   for (std::uint32_t i = 0; i < 128; ++i) CHECK(server.out.messages[2 * i + 1].body == "ok");
   CHECK(server.codec->idle());
-  CHECK(server.memory.counters().streams.value() == 128);
+  CHECK(server.counters.streams.value() == 128);
   server.out.lines();
   SUBCASE("after they have ended there is room again") {
     server.feed(h2::get(257));
@@ -744,7 +745,7 @@ TEST_CASE("h2: draining tells the client, serves what is on its way, and then en
   CHECK(server.out.messages[1].body == "ok");
   CHECK(server.out.messages[3].body == "ok");
   CHECK(server.codec->after_output() == After::linger);
-  CHECK(server.memory.counters().errors.value() == 0);
+  CHECK(server.counters.errors.value() == 0);
 }
 
 TEST_CASE("h2: a client that does not heed GOAWAY is served no longer in the end") {
@@ -844,7 +845,7 @@ TEST_CASE("h2: a malformed request leaves the connection idle") {
   Server server;
   server.feed(h2::get(1, "/", {{"X", "y"}}));
   CHECK(server.codec->idle());
-  CHECK(server.memory.counters().errors.value() == 0);
+  CHECK(server.counters.errors.value() == 0);
 }
 
 // --- abuse
@@ -867,7 +868,7 @@ std::size_t until_ended(Side& server, const std::function<std::string(std::size_
   server.go_on();
   CHECK(server.out.went_away);
   CHECK(server.out.goaway_code == NGHTTP2_ENHANCE_YOUR_CALM);
-  CHECK(server.memory.counters().abuse.value() == 1);
+  CHECK(server.counters.abuse.value() == 1);
   CHECK(server.codec->after_output() == After::linger);
   for (const auto& sink : server.log.sinks) CHECK((sink->done || sink->reset));
   return count;
@@ -948,7 +949,7 @@ TEST_CASE("h2 abuse: a header list that unpacks without end (HPACK bomb)") {
   server.feed(h2::frame(h2::headers, h2::whole, 1, bomb));
   CHECK(server.out.went_away);
   CHECK(server.out.goaway_code == NGHTTP2_ENHANCE_YOUR_CALM);
-  CHECK(server.memory.counters().abuse.value() == 1);
+  CHECK(server.counters.abuse.value() == 1);
   CHECK(server.log.sinks.empty());
 }
 
@@ -1383,7 +1384,8 @@ TEST_CASE("h2: a warm request allocates nothing") {
   const Limits limits;
   const H2Limits h2_limits;
   base::Slabs slabs;
-  H2Memory memory(slabs);
+  H2Counters counters;
+  H2Memory memory(slabs, counters);
   H2Codec codec(Role::server, limits, h2_limits, memory, peer);
   const auto feed = [&](std::string_view in) {
     codec.feed(Bytes(in));
@@ -1416,7 +1418,8 @@ TEST_CASE("h2: a warm request allocates nothing") {
 
 TEST_CASE("h2: an idle connection holds little") {
   base::Slabs slabs;
-  H2Memory memory(slabs);
+  H2Counters counters;
+  H2Memory memory(slabs, counters);
   const Limits limits;
   const H2Limits h2_limits;
   H2Log log;

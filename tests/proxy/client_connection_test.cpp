@@ -1,11 +1,18 @@
 #include "proxy/client_connection.h"
 
+#include "support/any_client.h"
+#include "support/h2_frames.h"
 #include "support/proxy_rig.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -412,4 +419,403 @@ TEST_CASE("client connection: the target's Connection: close is the target's alo
   Peer next = rig.origin.accept();
   answer(next);
   CHECK(status_of(client.message()) == 200);
+}
+
+// --- TLS and HTTP/2
+
+TEST_CASE("client connection: ALPN chooses between HTTP/2 and HTTP/1.1") {
+  ProxyRig rig;
+  for (const std::string alpn : {"http/1.1", ""}) {
+    auto transport = rig.memory_client(alpn);
+    struct Plain final : io::Transport::Owner {
+      void on_bytes(base::Bytes in) override { text += in.text(); }
+      void on_end() override {}
+      void on_writable() override {}
+      void on_closed(const Error&) override {}
+      std::string text;
+    } client;
+    transport->start(client);
+    base::Chain out(rig.worker().loop().slabs());
+    out.append(unknown);
+    transport->write(out);
+    rig.until([&] { return client.text.find("\r\n\r\n") != std::string::npos; });
+    CHECK(status_of(client.text) == 404);
+  }
+  H2Client client(rig);
+  client.send(h2::get(1));
+  Peer at = rig.origin.accept();
+  answer(at);
+  CHECK(client.response(1).body == "ok");
+  CHECK(rig.counters().h2.connections.value() == 1);
+  CHECK(rig.counters().h2.streams.value() == 1);
+}
+
+TEST_CASE("client connection: a handshake that is not done in time is closed") {
+  ProxyRig rig([](Config& config) {
+    config.timeouts.tls_handshake = Millis{80};
+    config.timeouts.client_header = Millis{10'000};
+  });
+  H2Client client(rig, rig.memory_client("h2", 256 << 10, false));
+  CHECK(client.ends());
+  CHECK(rig.counters().handshake_timeouts.value() == 1);
+  CHECK(rig.counters().connections_open.value() == 0);
+}
+
+TEST_CASE("client connection: one that leaves during the handshake is forgotten") {
+  ProxyRig rig;
+  SUBCASE("by itself") {
+    H2Client client(rig, rig.memory_client("h2", 256 << 10, false));
+    rig.turns();
+    client.close();
+    rig.until([&] { return rig.counters().connections_open.value() == 0; });
+  }
+  SUBCASE("with the worker") {
+    H2Client client(rig, rig.memory_client("h2", 256 << 10, false));
+    rig.worker().stop();
+    rig.until([&] { return rig.counters().connections_open.value() == 0; });
+  }
+}
+
+TEST_CASE("client connection, h2: a client without a request is closed after its time") {
+  ProxyRig rig([](Config& config) {
+    config.timeouts.client_idle = Millis{80};
+    config.timeouts.client_header = Millis{80};
+  });
+  SUBCASE("that has sent no preface") {
+    auto transport = rig.memory_client("h2");
+    struct Silent final : io::Transport::Owner {
+      void on_bytes(base::Bytes) override {}
+      void on_end() override { ended = true; }
+      void on_writable() override {}
+      void on_closed(const Error&) override { ended = true; }
+      bool ended = false;
+    } client;
+    transport->start(client);
+    rig.until([&] { return client.ended; });
+  }
+  SUBCASE("that is idle") {
+    H2Client client(rig);
+    CHECK(client.ends());
+    CHECK_FALSE(client.was_reset);
+  }
+  SUBCASE("that has begun a header block") {
+    H2Client client(rig);
+    client.send(h2::request(1, "GET", "/", {}, h2::end_stream));
+    CHECK(client.ends());
+    CHECK(client.in.went_away);
+  }
+}
+
+TEST_CASE("client connection, h2: many requests at once, to one target or several") {
+  ProxyRig rig;
+  H2Client client(rig);
+  constexpr std::uint32_t count = 128;
+  std::string all;
+  for (std::uint32_t i = 0; i < count; ++i) all += h2::get(2 * i + 1, "/" + std::to_string(i));
+  client.send(all);
+  std::vector<Peer> targets;
+  std::vector<std::string> asked;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    targets.push_back(rig.origin.accept());
+    const std::string request = targets.back().head();
+    asked.push_back(request.substr(5, request.find(' ', 5) - 5));
+  }
+  CHECK(rig.counters().exchanges_open.value() == count);
+  // In any order.
+  for (std::size_t i = count; i-- > 0;) targets[i].send(ok("answer " + asked[i]));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    CHECK(client.response(2 * i + 1).body == "answer " + std::to_string(i));
+  }
+  CHECK(rig.counters().exchanges_open.value() == 0);
+  // The connections are kept, and taken again.
+  client.send(h2::get(301));
+  rig.turns();
+  CHECK(rig.origin.nobody_comes());
+}
+
+TEST_CASE("client connection, h2: a reset ends its exchange and no other") {
+  ProxyRig rig;
+  H2Client client(rig);
+  client.send(h2::get(1, "/1"));
+  Peer first = rig.origin.accept();
+  first.head();
+  client.send(h2::get(3, "/3"));
+  Peer second = rig.origin.accept();
+  second.head();
+  SUBCASE("before the response") {}
+  SUBCASE("within the response") {
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    rig.until([&] { return client.in.messages[1].body == "half"; });
+  }
+  client.send(h2::reset(1, 8));
+  CHECK(first.gone());
+  second.send(ok("three"));
+  CHECK(client.response(3).body == "three");
+  CHECK(rig.counters().client_aborts.value() == 1);
+  CHECK(rig.counters().exchanges_open.value() == 0);
+}
+
+TEST_CASE("client connection, h2: small requests are answered beside a large download") {
+  ProxyRig rig;
+  H2Client client(rig, 64 << 10);
+  client.send(h2::window(0, 512 << 20) + h2::setting(4, 512 << 20));
+  client.send(h2::get(1, "/large"));
+  Peer large = rig.origin.accept();
+  large.head();
+  constexpr std::size_t size = 100 << 20;
+  const std::string part = std::string(1 << 20, 'x');
+  large.send("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n");
+  std::size_t sent = 0;
+  std::size_t got = 0;
+  const auto pump = [&] {
+    if (sent < size) {
+      sent += large.send_some(std::string_view{part}.substr(0, std::min(part.size(), size - sent)));
+    }
+    std::string& body = client.in.messages[1].body;
+    got += std::exchange(body, {}).size();
+  };
+  std::uint32_t id = 3;
+  std::optional<Peer> small;
+  std::size_t most = 0;
+  while (got < size) {
+    rig.until([&, until = got + (4 << 20)] {
+      pump();
+      return got >= std::min(until, size);
+    });
+    if (got >= size) break;
+    const std::size_t before = got;
+    client.send(h2::get(id, "/small"));
+    if (!small) small = rig.origin.accept();
+    small->head();
+    small->send(ok());
+    rig.until([&] {
+      pump();
+      return client.in.messages[id].ended;
+    });
+    most = std::max(most, got - before);
+    id += 2;
+  }
+  CHECK(id > 20);
+  // What was on its way already: here, in the pipe, and in the turns of both.
+  CHECK(most <= 3 << 20);
+  CHECK(client.response(1).ended);
+  CHECK(rig.worker().loop().slabs().allocated() < 8 << 20);
+}
+
+TEST_CASE("client connection, h2: a client that takes nothing is closed") {
+  ProxyRig rig([](Config& config) { config.timeouts.client_write = Millis{100}; });
+  H2Client client(rig, 16 << 10);
+  client.stop_reading();
+  client.send(h2::get(1));
+  Peer at = rig.origin.accept();
+  at.head();
+  at.send(ok(std::string(200'000, 'x')));
+  rig.until([&] { return rig.counters().connections_open.value() == 0; });
+  CHECK(rig.counters().client_timeouts.value() == 1);
+}
+
+TEST_CASE("client connection, h2: a stream that is kept waiting is reset, others go on") {
+  ProxyRig rig([](Config& config) { config.timeouts.client_write = Millis{100}; });
+  H2Client client(rig, rig.memory_client("h2"));
+  client.send(h2::window(0, 10 << 20) + h2::get(1));
+  Peer at = rig.origin.accept();
+  at.head();
+  // Far more than the window, so that the target waits, too.
+  const std::string body(30 << 20, 'x');
+  at.send("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+  std::size_t sent = 0;
+  rig.until([&] {
+    const std::string_view rest = std::string_view{body}.substr(sent);
+    const ssize_t count = ::send(at.fd().get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+    if (count > 0) sent += static_cast<std::size_t>(count);
+    return client.in.messages[1].reset;
+  });
+  CHECK(client.in.messages[1].body.size() == 65'535);
+  CHECK(client.in.messages[1].code == 8);
+  CHECK(rig.worker().loop().slabs().allocated() < 4 << 20);
+  client.send(h2::get(3));
+  Peer next = rig.origin.accept();
+  answer(next);
+  CHECK(client.response(3).body == "ok");
+  CHECK(rig.counters().exchanges_open.value() == 0);
+}
+
+TEST_CASE("client connection, h2: a connection whose window stays closed is ended") {
+  ProxyRig rig([](Config& config) { config.timeouts.client_write = Millis{100}; });
+  H2Client client(rig, rig.memory_client("h2"));
+  client.send(h2::setting(4, 1 << 20) + h2::get(1));
+  Peer at = rig.origin.accept();
+  at.head();
+  at.send(ok(std::string(100'000, 'x')));
+  CHECK(client.ends());
+  CHECK(client.in.goaway_code == 11);
+  CHECK(rig.counters().h2.abuse.value() == 1);
+  rig.until([&] { return rig.counters().exchanges_open.value() == 0; });
+}
+
+TEST_CASE("client connection, h2: content waits at the client while the target takes nothing") {
+  ProxyRig rig;
+  H2Client client(rig);
+  client.send(h2::request(1, "POST", "/", {}, h2::end_headers));
+  Peer at = rig.origin.accept();
+  at.head();
+  at.stop_reading();
+  // All that the windows let pass; the target's socket takes some of it.
+  const std::string part(16384, 'x');
+  std::size_t credit = 256 << 10;
+  std::size_t sent = 0;
+  const auto fill = [&] {
+    const std::string lines = client.in.lines();
+    constexpr std::string_view mark = "WINDOW_UPDATE 1 ";
+    for (std::size_t i = lines.find(mark); i != std::string::npos; i = lines.find(mark, i + 1)) {
+      credit += std::strtoul(lines.c_str() + i + mark.size(), nullptr, 10);
+    }
+    while (credit >= part.size() && client.sent() && sent < 24 << 20) {
+      client.send(h2::frame(h2::data, h2::none, 1, part));
+      credit -= part.size();
+      sent += part.size();
+    }
+  };
+  for (int i = 0; i < 300; ++i) {
+    fill();
+    rig.turns(1);
+  }
+  CHECK(sent < 16 << 20);
+  CHECK(rig.worker().loop().slabs().allocated() < 4 << 20);
+  CHECK_FALSE(client.in.went_away);
+  // Another request is not held up.
+  client.send(h2::get(3));
+  Peer other = rig.origin.accept();
+  answer(other);
+  CHECK(client.response(3).body == "ok");
+  at.read_on();
+  rig.until([&] {
+    fill();
+    at.pump();
+    return sent >= 24 << 20;
+  });
+  client.send(h2::frame(h2::data, h2::end_stream, 1));
+  at.until("\r\n0\r\n\r\n");
+  at.send(ok());
+  CHECK(client.response(1).status == "200");
+}
+
+TEST_CASE("client connection, h2: after so many requests GOAWAY comes, and then the end") {
+  ProxyRig rig([](Config& config) { config.limits.requests_per_connection = 3; });
+  H2Client client(rig);
+  client.send(h2::get(1) + h2::get(3));
+  Peer first = rig.origin.accept();
+  Peer second = rig.origin.accept();
+  answer(first);
+  answer(second);
+  client.response(1);
+  client.response(3);
+  CHECK_FALSE(client.in.went_away);
+  client.send(h2::get(5));
+  answer(first.unread().empty() ? second : first);
+  CHECK(client.response(5).body == "ok");
+  CHECK(client.in.went_away);
+  CHECK(client.in.goaway_code == 0);
+}
+
+TEST_CASE("client connection, h2: draining says GOAWAY, serves what runs, and ends") {
+  ProxyRig rig;
+  H2Client busy(rig);
+  H2Client idle(rig);
+  busy.send(h2::get(1));
+  Peer at = rig.origin.accept();
+  at.head();
+  rig.turns();
+  bool drained = false;
+  rig.worker().drain([&] { drained = true; });
+  rig.until([&] { return busy.in.went_away && idle.in.went_away; });
+  CHECK(busy.in.goaway_code == 0);
+  // What was on its way is still served.
+  idle.send(h2::get(1));
+  Peer next = rig.origin.accept();
+  answer(next);
+  CHECK(idle.response(1).body == "ok");
+  at.send(ok());
+  CHECK(busy.response(1).body == "ok");
+  CHECK(busy.ends());
+  CHECK(idle.ends());
+  CHECK_FALSE(busy.was_reset);
+  rig.until([&] { return drained; });
+}
+
+TEST_CASE(
+    "client connection, h2: over the limit of connections requests are told 503, and then "
+    "it ends") {
+  ProxyRig rig([](Config& config) { config.limits.connections = 1; });
+  H2Client inside(rig);
+  H2Client surplus(rig);
+  surplus.send(h2::get(1));
+  CHECK(surplus.response(1).status == "503");
+  CHECK(surplus.ends());
+  CHECK(surplus.in.went_away);
+  inside.send(h2::get(1));
+  Peer at = rig.origin.accept();
+  answer(at);
+  CHECK(inside.response(1).status == "200");
+}
+
+TEST_CASE("client connection, h2: CONNECT and content that is too much end their stream alone") {
+  ProxyRig rig([](Config& config) { config.limits.body_size = 1000; });
+  H2Client client(rig);
+  client.send(h2::frame(h2::headers, h2::end_headers, 1,
+                        h2::block({{":method", "CONNECT"}, {":authority", "a.test:443"}})));
+  CHECK(client.response(1).status == "501");
+  client.send(h2::request(3, "POST", "/", {{"content-length", "2000"}}, h2::end_headers));
+  CHECK(client.response(3).status == "413");
+  client.send(h2::request(5, "POST", "/", {}, h2::end_headers) +
+              h2::frame(h2::data, h2::none, 5, std::string(2000, 'x')));
+  CHECK(client.response(5).status == "413");
+  client.send(h2::get(7));
+  Peer at = rig.origin.accept();
+  if (at.until("\r\n\r\n").starts_with("POST")) {
+    CHECK(at.gone());
+    Peer next = rig.origin.accept();
+    answer(next);
+  } else {
+    at.send(ok());
+  }
+  CHECK(client.response(7).body == "ok");
+  CHECK_FALSE(client.in.went_away);
+  for (const std::uint32_t id : {1U, 3U, 5U}) CHECK(client.in.messages[id].code == 0);
+}
+
+TEST_CASE("client connection, h2: abuse ends the connection and all its exchanges") {
+  ProxyRig rig;
+  H2Client client(rig);
+  client.send(h2::get(1));
+  Peer at = rig.origin.accept();
+  at.head();
+  std::string flood;
+  for (int i = 0; i < 1100; ++i) flood += h2::frame(h2::ping, h2::none, 0, "12345678");
+  client.send(flood);
+  CHECK(client.ends());
+  CHECK(client.in.goaway_code == 11);
+  CHECK(at.gone());
+  CHECK(rig.counters().h2.abuse.value() == 1);
+  rig.until([&] { return rig.counters().connections_open.value() == 0; });
+}
+
+TEST_CASE("client connection, h2: clients come and go in the middle of everything") {
+  ProxyRig rig;
+  for (int round = 0; round < 20; ++round) {
+    H2Client client(rig);
+    std::string all;
+    for (std::uint32_t id = 1; id < 60; id += 2) {
+      all += id % 4 == 1 ? h2::get(id) : h2::request(id, "POST", "/", {}, h2::end_headers);
+      if (id % 6 == 1) all += h2::reset(id, 8);
+    }
+    client.send(all);
+    rig.turns(round % 5);
+    if (round % 3 == 0) client.send_end();
+    rig.turns(round % 3);
+  }
+  rig.until([&] {
+    return rig.counters().connections_open.value() == 0 &&
+           rig.counters().exchanges_open.value() == 0;
+  });
 }

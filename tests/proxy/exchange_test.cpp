@@ -1,6 +1,7 @@
 #include "proxy/exchange.h"
 
 #include "lookup/cache_tier.h"
+#include "support/any_client.h"
 #include "support/count_allocations.h"
 #include "support/proxy_rig.h"
 #include "support/tiers.h"
@@ -9,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -207,6 +209,167 @@ TEST_CASE("exchange: a trusted proxy's request id is kept if it is one and only 
   CHECK(id("X-Request-Id: \r\n").size() == 24);
   CHECK(id("X-Request-Id: " + std::string(129, 'a') + "\r\n").size() == 24);
   CHECK(id("X-Request-Id: one\r\nX-Request-Id: two\r\n").size() == 24);
+}
+
+// --- HTTP/1.1 and HTTP/2 clients alike
+
+TEST_CASE("exchange: what a target sees and a client gets is the same over either version") {
+  for (const bool http2 : {false, true}) {
+    CAPTURE(http2);
+    ProxyRig rig;
+    AnyClient client(rig, http2);
+    client.ask({.target = "/a?b", .fields = {{"X-A", "1"}, {"Cookie", "a=b"}}});
+    Peer at = rig.origin.accept();
+    std::string request = at.message();
+    CHECK(request.starts_with("GET /a?b HTTP/1.1\r\nHost: a.test\r\n"));
+    CHECK(request.find("1\r\n") != std::string::npos);
+    CHECK(field_of(request, "X-Forwarded-For") == "127.0.0.1");
+    CHECK(field_of(request, "X-Forwarded-Proto") == (http2 ? "https" : "http"));
+    CHECK(field_of(request, "Via") == (http2 ? "2 proxycore" : "1.1 proxycore"));
+    CHECK(field_of(request, "Transfer-Encoding") == "-");
+    at.send(ok("hello", "X-B: 2\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"));
+    Answered answer = client.answer();
+    CHECK(answer.status == 200);
+    CHECK(answer.body == "hello");
+    CHECK(answer.field("x-b") == "2");
+    CHECK(answer.field("x-hop") == "-");
+    CHECK(answer.field("keep-alive") == "-");
+    CHECK(answer.field("content-length") == "5");
+    CHECK(answer.field("x-request-id") == field_of(request, "X-Request-Id"));
+
+    const std::string body = some_bytes(100'000);
+    client.ask({.method = "POST", .body = body});
+    request = at.message();
+    CHECK(field_of(request, "Content-Length") == "100000");
+    CHECK(request.ends_with(body));
+    at.send("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n");
+    at.send("2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n");
+    answer = client.answer();
+    CHECK(answer.status == 201);
+    CHECK(answer.body == "ok");
+    CHECK(answer.field("x-sum") == "1");
+    CHECK(answer.field("transfer-encoding") == (http2 ? "-" : "chunked"));
+
+    client.ask({.method = "PUT", .body = "unknown", .length = false});
+    request = at.until("0\r\n\r\n");
+    CHECK(field_of(request, "Transfer-Encoding") == "chunked");
+    CHECK(request.find("unknown") != std::string::npos);
+    at.send("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok(body));
+    answer = client.answer();
+    CHECK(client.interim == 1);
+    CHECK(answer.body == body);
+
+    for (const auto& [method, response, status, length] :
+         {std::tuple{"HEAD", "200 OK\r\nContent-Length: 1000", 200, "1000"},
+          std::tuple{"GET", "204 No Content", 204, "-"},
+          std::tuple{"GET", "304 Not Modified\r\nContent-Length: 5", 304, "5"}}) {
+      client.ask({.method = method});
+      at.head();
+      at.send("HTTP/1.1 " + std::string(response) + "\r\n\r\n");
+      answer = client.answer();
+      CHECK(answer.status == status);
+      CHECK(answer.field("content-length") == length);
+      CHECK(answer.body.empty());
+    }
+    CHECK(rig.origin.nobody_comes());
+    CHECK(rig.counters().pool.reuses.value() == 5);
+    CHECK(rig.counters().exchanges_open.value() == 0);
+  }
+}
+
+TEST_CASE("exchange: what the proxy answers itself, over either version") {
+  for (const bool http2 : {false, true}) {
+    CAPTURE(http2);
+    ProxyRig rig([](Config& config) {
+      config.limits.body_size = 1000;
+      config.limits.header_size = 4096;
+      config.limits.target_size = 100;
+    });
+    const auto status = [&](const AnyClient::Ask& ask) {
+      AnyClient client(rig, http2);
+      client.ask(ask);
+      const Answered answer = client.answer();
+      CHECK(answer.whole);
+      CHECK(answer.field("x-request-id") != "-");
+      return answer.status;
+    };
+    CHECK(status({.host = "unknown.test"}) == 404);
+    CHECK(status({.host = "-.test!"}) == 400);
+    CHECK(status({.method = "TRACE"}) == 405);
+    CHECK(status({.target = "/" + std::string(200, 'x')}) == 414);
+    const std::string large(5000, 'x');
+    CHECK(status({.fields = {{"X", large}}}) == 431);
+    CHECK(status({.method = "POST", .body = large}) == 413);
+    CHECK(rig.origin.nobody_comes());
+    CHECK(rig.counters().over_body_limit.value() == 1);
+    CHECK(rig.counters().over_head_limit.value() == 1);
+    CHECK(rig.counters().over_target_limit.value() == 1);
+    rig.origin.shut();
+    CHECK(status({}) == 502);
+  }
+}
+
+TEST_CASE("exchange: a target that fails, over either version") {
+  for (const bool http2 : {false, true}) {
+    CAPTURE(http2);
+    ProxyRig rig([](Config& config) { config.timeouts.origin_first_byte = Millis{150}; });
+    AnyClient client(rig, http2);
+    // A kept connection that breaks is tried again.
+    client.ask({});
+    Peer first = rig.origin.accept();
+    first.head();
+    first.send(ok());
+    CHECK(client.answer().status == 200);
+    client.ask({});
+    first.head();
+    first.close();
+    Peer second = rig.origin.accept();
+    second.head();
+    second.send(ok("again"));
+    CHECK(client.answer().body == "again");
+    // One that says nothing is given up.
+    client.ask({});
+    second.head();
+    CHECK(client.answer().status == 504);
+    CHECK(second.gone());
+    // What is not HTTP is not passed on.
+    client.ask({.method = "POST", .body = "x"});
+    Peer third = rig.origin.accept();
+    third.message();
+    third.send("nonsense\r\n\r\n");
+    CHECK(client.answer().status == 502);
+    // A response that is cut is seen to be.
+    client.ask({});
+    Peer fourth = rig.origin.accept();
+    fourth.head();
+    fourth.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    rig.turns();
+    fourth.close();
+    const Answered cut = client.answer();
+    CHECK(cut.status == 200);
+    CHECK(cut.body == "half");
+    CHECK_FALSE(cut.whole);
+  }
+}
+
+TEST_CASE("exchange: a handler answers over either version") {
+  class Echo final : public Handler {
+    void handle(Request request, Responder responder) override {
+      responder.respond({.status = 200,
+                         .fields = {{"X-Tls", request.tls ? "yes" : "no"}},
+                         .body = request.method + " " + request.body});
+    }
+  } echo;
+  for (const bool http2 : {false, true}) {
+    CAPTURE(http2);
+    ProxyRig rig;
+    rig.mount("local.test", echo);
+    AnyClient client(rig, http2);
+    client.ask({.method = "POST", .host = "local.test", .body = "content"});
+    const Answered answer = client.answer();
+    CHECK(answer.body == "POST content");
+    CHECK(answer.field("x-tls") == (http2 ? "yes" : "no"));
+  }
 }
 
 // --- memory

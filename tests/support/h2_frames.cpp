@@ -161,7 +161,9 @@ std::string Reader::fields(std::uint32_t stream, std::string_view block) {
       const std::string value(reinterpret_cast<const char*>(field.value), field.valuelen);
       text += " " + name + "=" + value;
       if (name == ":status") {
+        if (message.status.starts_with('1')) ++message.interim;
         message.status = value;
+        message.fields.clear();
       } else {
         message.fields.emplace_back(name, value);
       }

@@ -4,6 +4,7 @@
 // like; the reader decodes with nghttp2. Thread: the test's.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -57,6 +58,7 @@ class Reader {
     std::string status;
     std::vector<std::pair<std::string, std::string>> fields;  // and trailers
     std::string body;
+    std::size_t interim = 0;  // responses before the final one
     bool ended = false;
     bool reset = false;
     std::uint32_t code = 0;  // of the reset

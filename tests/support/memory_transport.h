@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -36,6 +37,7 @@ class MemoryTransport final : public io::Transport, io::Later {
   ~MemoryTransport() override {
     if (far_ == nullptr) return;
     if (in_.empty() && !aborts_) {
+      blocked_ = false;  // what was not taken goes with us
       finish();
     } else {
       far_->break_off();
@@ -43,10 +45,23 @@ class MemoryTransport final : public io::Transport, io::Later {
     far_->far_ = nullptr;
   }
 
+  // Before start(): opens on a later turn, as after a TLS handshake that chose `protocol`.
+  void open_later(std::string protocol) {
+    alpn_ = std::move(protocol);
+    opening_ = true;
+  }
+  // The handshake is done: on_open() follows.
+  void open() {
+    opening_ = false;
+    tell_open_ = true;
+    loop_.later(*this);
+  }
+
   void start(Owner& owner) override {
     owner_ = &owner;
     receive(true);
   }
+  [[nodiscard]] std::string_view alpn() const noexcept override { return alpn_; }
   void receive(bool on) override {
     receiving_ = on;
     loop_.later(*this);
@@ -102,8 +117,12 @@ class MemoryTransport final : public io::Transport, io::Later {
 
   // Tells one thing and asks for another turn before it does, as it may be the last.
   void on_later() override {
-    if (owner_ == nullptr || told_closed_) return;
-    if (blocked_ && !broken_ && far_ != nullptr && far_->in_.size() <= room_ / 2) {
+    if (owner_ == nullptr || told_closed_ || (opening_ && !broken_)) return;
+    if (tell_open_) {
+      tell_open_ = false;
+      loop_.later(*this);
+      owner_->on_open();
+    } else if (blocked_ && !broken_ && far_ != nullptr && far_->in_.size() <= room_ / 2) {
       blocked_ = false;
       loop_.later(*this);
       owner_->on_writable();
@@ -130,6 +149,9 @@ class MemoryTransport final : public io::Transport, io::Later {
   Owner* owner_ = nullptr;
   std::string in_;  // what the far end sent
   std::size_t sent_ = 0;
+  std::string alpn_;
+  bool opening_ = false;
+  bool tell_open_ = false;
   bool receiving_ = false;
   bool blocked_ = false;       // write() left something
   bool finished_ = false;      // by us

@@ -216,6 +216,17 @@ Peer ProxyRig::admin_client() {
   return {*this, std::move(fd)};
 }
 
+std::unique_ptr<MemoryTransport> ProxyRig::memory_client(std::string alpn, std::size_t room,
+                                                         bool open) {
+  auto [client, server] = MemoryTransport::pair(worker_->loop(), room);
+  server->open_later(std::move(alpn));
+  if (open) server->open();
+  const auto address = *io::Address::parse("127.0.0.1", 0);
+  const bool admitted = shared_->admission.enter(address) == proxy::Admitted::yes;
+  worker_->take(std::move(server), {.peer = address, .tls = true, .surplus = !admitted});
+  return std::move(client);
+}
+
 bool ProxyRig::refuses() const {
   return connected("127.0.0.1", port_).get() < 0;
 }

@@ -9,6 +9,7 @@
 #include "base/line_writer.h"
 #include "host/route_table.h"
 #include "proxy/worker.h"
+#include "support/memory_transport.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
 #include <proxycore/config.h>
@@ -54,6 +55,7 @@ class Peer {
 
   [[nodiscard]] const Fd& fd() const noexcept { return fd_; }
   [[nodiscard]] const std::string& unread() const noexcept { return in_; }
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] bool was_reset() const noexcept { return reset_; }
   // Reads what is there without taking turns.
   void pump(std::size_t most = SIZE_MAX);
@@ -105,6 +107,10 @@ class ProxyRig {
   // A connected client; `from` is its address, one of loopback.
   Peer client(std::string_view from = "127.0.0.1");
   Peer admin_client();
+  // A client in memory: its end of a connection that has negotiated `alpn`, unless it is told to
+  // open() later. `room` is what may be on the way.
+  std::unique_ptr<MemoryTransport> memory_client(std::string alpn, std::size_t room = 256 << 10,
+                                                 bool open = true);
   // Whether nobody listens for clients any more.
   [[nodiscard]] bool refuses() const;
   // Takes turns until it holds. `holds` may be asked again when it did.
