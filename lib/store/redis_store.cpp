@@ -32,7 +32,8 @@ using redis::SyncClient;
 using Names = std::vector<std::string_view>;
 
 // Where leases keep who holds what; no records.
-constexpr std::string_view own_prefix = "proxycore_";
+constexpr std::string_view lock_prefix = "proxycore_lock_";
+constexpr std::string_view fence_prefix = "proxycore_fence_";
 
 constexpr std::string_view page = "1000";  // elements that SCAN and SSCAN give at once, about
 
@@ -57,8 +58,8 @@ constexpr std::string_view release_lock = R"(
   return redis.call('DEL', KEYS[1]))";
 
 // Lock and fence of one name are in one hash slot.
-std::string tagged(std::string_view what, std::string_view name) {
-  std::string key = fmt::format("{}{}_{{", own_prefix, what);
+std::string tagged(std::string_view prefix, std::string_view name) {
+  std::string key = fmt::format("{}{{", prefix);
   for (const char c : name) {
     if (c == '{' || c == '}' || c == '%') {
       key += fmt::format("%{:02X}", static_cast<unsigned>(c));
@@ -79,7 +80,7 @@ std::string millis_of(Seconds ttl) {
 }
 
 bool is_record(std::string_view key) {
-  return !keys::is_index(key) && !key.starts_with(own_prefix);
+  return !keys::is_index(key) && !key.starts_with(lock_prefix) && !key.starts_with(fence_prefix);
 }
 
 Error no_record(std::string_view key) {
@@ -733,8 +734,8 @@ Result<std::unique_ptr<Lease>> RedisStore::lock(std::string_view name, Seconds t
   constexpr Millis for_one_try{1'000};  // whatever the deadline: it may be free
   for (;;) {
     const Deadline soon{std::max(by.at(), Deadline::Clock::now() + for_one_try), by.stop()};
-    PX_TRY(const Reply token, run_script({"EVAL", take_lock, "2", tagged("lock", name),
-                                          tagged("fence", name), millis_of(ttl), micros_now()},
+    PX_TRY(const Reply token, run_script({"EVAL", take_lock, "2", tagged(lock_prefix, name),
+                                          tagged(fence_prefix, name), millis_of(ttl), micros_now()},
                                          soon));
     if (token.integer > 0) {
       return std::make_unique<RedisLease>(*this, std::string{name}, ttl,
@@ -747,16 +748,17 @@ Result<std::unique_ptr<Lease>> RedisStore::lock(std::string_view name, Seconds t
 
 Result<void> RedisStore::renew(const std::string& name, const std::string& token, Seconds ttl,
                                const Deadline& by) {
-  PX_TRY(const Reply renewed,
-         run_script({"EVAL", renew_lock, "1", tagged("lock", name), token, millis_of(ttl)}, by));
+  PX_TRY(
+      const Reply renewed,
+      run_script({"EVAL", renew_lock, "1", tagged(lock_prefix, name), token, millis_of(ttl)}, by));
   if (renewed.integer == 1) return {};
   return Error{Errc::conflict, fmt::format("lock '{}' ran out", name)};
 }
 
 void RedisStore::release(const std::string& name, const std::string& token) {
   constexpr Millis patience{1'000};  // what cannot be given back now ends with its ttl
-  static_cast<void>(
-      run_script({"EVAL", release_lock, "1", tagged("lock", name), token}, Deadline::in(patience)));
+  static_cast<void>(run_script({"EVAL", release_lock, "1", tagged(lock_prefix, name), token},
+                               Deadline::in(patience)));
 }
 
 Result<std::unique_ptr<Watch>> RedisStore::watch(

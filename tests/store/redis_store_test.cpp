@@ -158,10 +158,11 @@ TEST_CASE("redis store: a certificate is one text, and has no other field") {
 TEST_CASE("redis store: what is no record cannot be written as one") {
   test::RedisServer server;
   const auto store = open(server);
-  for (const char* key : {"proxy_Host", "proxycore_lock_{x}"}) {
+  for (const char* key : {"proxy_Host", "proxycore_lock_{x}", "proxycore_fence_{x}"}) {
     CHECK(store->put(key, {{"a", "b"}}, {}, soon()).error().code == Errc::invalid);
     CHECK_FALSE(*store->erase(key, soon()));
   }
+  CHECK(store->put("proxycore_ticket_keys", {{"a", "b"}}, {}, soon()));
   Record wide;
   for (int i = 0; i < 70'000; ++i) wide.emplace(std::to_string(i), "");
   CHECK(store->put("k", wide, {}, soon()).error().code == Errc::limit);
