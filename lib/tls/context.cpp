@@ -175,7 +175,10 @@ Result<std::unique_ptr<ServerContext>> ServerContext::create(const TlsConfig& co
   auto parts = std::make_unique<Parts>();
   mbedtls_ssl_config& ssl = parts->config.ssl;
   PX_CHECK(set_up(ssl, MBEDTLS_SSL_IS_SERVER, config.min_version));
-  PX_CHECK(parts->protocols.set(config.alpn, ssl));
+  std::vector<std::string> alpn = config.alpn;
+  // The same to us, and clients that want nothing newer offer it alone.
+  if (std::find(alpn.begin(), alpn.end(), "http/1.1") != alpn.end()) alpn.push_back("http/1.0");
+  PX_CHECK(parts->protocols.set(alpn, ssl));
   if (config.tickets) {
     if (config.ticket_lifetime < Millis{1000} || config.ticket_lifetime > longest_ticket) {
       return Error{Errc::invalid, "ticket_lifetime: expected a second to a week"};
