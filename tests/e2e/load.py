@@ -225,12 +225,15 @@ class Load:
     """Clients that send requests one after the other until stop(); counts, and keeps every failure.
 
     `make(number)` gives (host, target, expected body or None); a client's connection is used until the
-    proxy says Connection: close. `keep` false: a connection for each request.
+    proxy says Connection: close. `keep` false: a connection for each request. `connect(address,
+    seconds)` makes them.
     """
 
-    def __init__(self, address, clients, make, keep=True, refused_is_fine=lambda: False):
+    def __init__(self, address, clients, make, keep=True, refused_is_fine=lambda: False,
+                 connect=socket.create_connection):
         self.address, self.make, self.keep = address, make, keep
         self.refused_is_fine = refused_is_fine
+        self.connect = connect
         self.passed = 0
         self.failures = []
         self.slowest = 0.0
@@ -254,7 +257,7 @@ class Load:
             began = time.monotonic()
             try:
                 if wire is None:
-                    wire = Wire(socket.create_connection(self.address, PATIENCE))
+                    wire = Wire(self.connect(self.address, PATIENCE))
             except ConnectionRefusedError as refused:
                 if self.refused_is_fine():
                     return
@@ -317,8 +320,8 @@ class Load:
 class WebSocket:
     """A client that sends masked frames and checks their echoes (RFC 6455)."""
 
-    def __init__(self, address, host):
-        self.wire = Wire(socket.create_connection(address, PATIENCE))
+    def __init__(self, address, host, connect=socket.create_connection):
+        self.wire = Wire(connect(address, PATIENCE))
         key = base64.b64encode(os.urandom(16)).decode()
         self.wire.socket.sendall(
             f"GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

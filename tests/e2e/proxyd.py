@@ -79,13 +79,15 @@ def toml(value):
     return str(value)
 
 
-def config_text(tables, hosts):
-    """A configuration file: {"limits.body_size": 5, "lookup": [...]} and a list of host records."""
+def config_text(tables, hosts, certificates=()):
+    """A configuration file: {"limits.body_size": 5, "lookup": [...]}, host records, pairs of PEM files."""
     lines = [f"{key} = {toml(value)}" for key, value in tables.items() if "." not in key]
     inside = [(*key.split("."), value) for key, value in tables.items() if "." in key]
     for table in sorted({table for table, _, _ in inside}):
         lines.append(f"[{table}]")
         lines += [f"{key} = {toml(value)}" for where, key, value in inside if where == table]
+    for pair in certificates:
+        lines += ["[[certificate]]", f"chain = {toml(str(pair.chain))}", f"key = {toml(str(pair.key))}"]
     for host in hosts:
         lines.append("[[host]]")
         lines += [f"{key} = {toml(value)}" for key, value in host.items()]
@@ -101,10 +103,10 @@ def record(name, origin, **more):
 class Proxyd(Process):
     """proxyd with a configuration of its own: one listener, one admin listener, given hosts."""
 
-    def __init__(self, directory, hosts=(), name="proxyd", env=None, awaited="/readyz", **tables):
+    def __init__(self, directory, hosts=(), name="proxyd", env=None, awaited="/readyz", certificates=None, **tables):
         """Keys of the configuration with '__' for the dot: limits__body_size=5.
 
-        Returns when `awaited`, a page of the admin listener, is answered with 200.
+        With `certificates`, a list that may be empty, there is a listener for TLS too. Returns when `awaited`, a page of the admin listener, is answered with 200.
         """
         self.awaited = awaited
         self.port = free_port()
@@ -114,6 +116,10 @@ class Proxyd(Process):
         self.tables = {"listen.http": [f"{LOOPBACK}:{self.port}"],
                        "listen.admin": [f"{LOOPBACK}:{self.admin_port}"],
                        "workers.count": 1, "log.access": str(self.access_path)}
+        self.certificates = list(certificates or ())
+        if certificates is not None:
+            self.tls_port = free_port()
+            self.tables["listen.https"] = [f"{LOOPBACK}:{self.tls_port}"]
         self.tables.update({key.replace("__", "."): value for key, value in tables.items()})
         self.hosts = list(hosts)
         self.write_config()
@@ -126,9 +132,13 @@ class Proxyd(Process):
     def address(self):
         return LOOPBACK, self.port
 
+    @property
+    def tls_address(self):
+        return LOOPBACK, self.tls_port
+
     def write_config(self):
         fresh = self.config_path.with_suffix(".new")
-        fresh.write_text(config_text(self.tables, self.hosts))
+        fresh.write_text(config_text(self.tables, self.hosts, self.certificates))
         fresh.rename(self.config_path)
 
     def ready(self):
