@@ -17,7 +17,7 @@ namespace {
 
 EVP_PKEY* key_of(const uint8_t* key, std::size_t length) {
   EVP_PKEY* pair = nullptr;
-  if (length == sizeof pair) std::memcpy(&pair, key, sizeof pair);
+  if (length == handle_size) std::memcpy(&pair, key, handle_size);
   return pair;
 }
 
@@ -125,7 +125,7 @@ using namespace proxycore::tls;
 extern "C" {
 
 size_t proxycore_opaque_size(psa_key_type_t /*type*/, size_t /*bits*/) {
-  return sizeof(EVP_PKEY*);
+  return handle_size;
 }
 
 psa_status_t proxycore_opaque_import_key(const psa_key_attributes_t* /*attributes*/,

@@ -61,9 +61,12 @@ constexpr std::size_t sequence_size = 8;  // of what the input buffer begins wit
 template <class... Pointers>
 void move(const unsigned char* from, const unsigned char* to, Pointers&... pointers) {
   const auto shift = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
-  ((pointers =
-        reinterpret_cast<unsigned char*>(reinterpret_cast<std::uintptr_t>(pointers) + shift)),
-   ...);
+  const auto moved = [shift](unsigned char* pointer) {
+    const std::uintptr_t place = reinterpret_cast<std::uintptr_t>(pointer) + shift;
+    // As numbers: one end of the move may be no buffer at all.
+    return reinterpret_cast<unsigned char*>(place);  // NOLINT(performance-no-int-to-ptr)
+  };
+  ((pointers = moved(pointers)), ...);
 }
 
 // Pointers into a buffer that is not there are offsets.

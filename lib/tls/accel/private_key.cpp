@@ -105,7 +105,7 @@ Result<void> import_private_key(std::string_view pem, mbedtls_pk_context& into) 
                                         PSA_KEY_LIFETIME_VOLATILE, PROXYCORE_KEY_LOCATION));
   EVP_PKEY* const handle = key.get();
   mbedtls_svc_key_id_t id = 0;
-  if (psa_import_key(&attributes, reinterpret_cast<const std::uint8_t*>(&handle), sizeof handle,
+  if (psa_import_key(&attributes, reinterpret_cast<const std::uint8_t*>(&handle), handle_size,
                      &id) != PSA_SUCCESS)
     return Error{Errc::io, "private key: no memory"};
   if (mbedtls_pk_setup_opaque(&into, id) != 0) {
@@ -122,7 +122,7 @@ void free_private_key(mbedtls_pk_context& key) noexcept {
     EVP_PKEY* handle = nullptr;
     std::size_t size = 0;
     const psa_status_t status =
-        psa_export_key(id, reinterpret_cast<std::uint8_t*>(&handle), sizeof handle, &size);
+        psa_export_key(id, reinterpret_cast<std::uint8_t*>(&handle), handle_size, &size);
     psa_destroy_key(id);
     if (status == PSA_SUCCESS) EVP_PKEY_free(handle);
   }

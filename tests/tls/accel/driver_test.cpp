@@ -35,7 +35,7 @@ std::string text(std::size_t size) {
 
 // Says something of every kind of size both ways, and ends properly.
 bool converse(TlsEnd& one, TlsEnd& other) {
-  for (const std::size_t size : {1, 100, 16384, 50'000}) {
+  for (const std::size_t size : {1U, 100U, 16384U, 50'000U}) {
     one.write(text(size));
     if (deliver(one, other) != text(size)) return false;
     other.write(text(size / 2 + 1));

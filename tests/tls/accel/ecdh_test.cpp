@@ -158,7 +158,8 @@ TEST_CASE("ecdh: only uncompressed points on the curve are taken (RFC 8446 §4.2
     other[0] = static_cast<std::uint8_t>(first);
     CHECK(refused(p256, other));
   }
-  for (const std::size_t size : {0, 1, 31, 33, 65}) CHECK(refused(x25519, random_octets(size)));
+  for (const std::size_t size : {0U, 1U, 31U, 33U, 65U})
+    CHECK(refused(x25519, random_octets(size)));
 }
 
 TEST_CASE("ecdh: what the driver does not do is left to mbedTLS") {

@@ -25,7 +25,7 @@ struct Connection {
     theirs_maker = openssl(mbedtls_is_client ? for_server : for_client);
     ours = ours_maker->make();
     theirs = theirs_maker->make();
-    REQUIRE(mbedtls_is_client ? shake_hands(*ours, *theirs) : shake_hands(*theirs, *ours));
+    REQUIRE((mbedtls_is_client ? shake_hands(*ours, *theirs) : shake_hands(*theirs, *ours)));
   }
   std::unique_ptr<TlsMaker> ours_maker, theirs_maker;
   std::unique_ptr<TlsEnd> ours, theirs;

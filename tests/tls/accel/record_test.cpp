@@ -33,7 +33,7 @@ struct Connection {
 TEST_CASE("record: plaintext of every size is read where it was decrypted") {
   for (const int version : versions) {
     Connection connection(version);
-    for (const std::size_t size : {1, 2, 15, 16, 17, 255, 1000, 16383, 16384}) {
+    for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 255U, 1000U, 16383U, 16384U}) {
       const std::string sent(size, 'x');
       connection.client->write(sent);
       CHECK(deliver(*connection.client, *connection.server) == sent);

@@ -44,8 +44,8 @@ psa_status_t verified(Verify by, const Signed& it) {
 
 TEST_CASE("signature: what mbedTLS signs is right, and a changed bit is not") {
   tls::start_crypto();
-  for (const std::size_t bits : {256, 384}) {
-    for (const std::size_t hash_size : {20, 32, 48, 64}) {
+  for (const std::size_t bits : {256U, 384U}) {
+    for (const std::size_t hash_size : {20U, 32U, 48U, 64U}) {
       const Signed good = sign(bits, hash_size);
       CHECK(verified(proxycore_verify_hash, good) == PSA_SUCCESS);
       for (const std::size_t at : {std::size_t{0}, bits / 8 - 1, bits / 8, bits / 4 - 1}) {
@@ -64,7 +64,7 @@ TEST_CASE("signature: what mbedTLS signs is right, and a changed bit is not") {
 }
 
 TEST_CASE("signature: malformed ones and bad points are refused as mbedTLS refuses them") {
-  for (const std::size_t bits : {256, 384}) {
+  for (const std::size_t bits : {256U, 384U}) {
     const Signed good = sign(bits, 32);
     for (const std::size_t size : {std::size_t{0}, bits / 4 - 1, bits / 4 + 1}) {
       Signed cut = good;
