@@ -1,11 +1,11 @@
 // H2Codec: HTTP/2 on one connection, in either role: bytes in, events and bytes out.
 //
-// nghttp2 does framing, HPACK, flow control and the rules of single messages; this is the only file
-// that knows its session. Content goes out in the slabs it came in, in turns of one frame per
-// stream, and only as much as the connection takes: what is not yet framed waits with its stream,
-// so that a small response does not queue behind a large one. A window opens as the side above
-// takes what came.
-// Not here: pseudo-header fields (h2_head), what counts as abuse (h2_limits), time.
+// nghttp2 does framing, HPACK, flow control and the rules of single messages. Content goes out in
+// the slabs it came in, in turns of one frame per stream, and only as much as the connection takes:
+// what is not yet framed waits with its stream, so that a small response does not queue behind a
+// large one. A window opens as the side above takes what came.
+// Not here: single streams (h2_stream), what nghttp2 calls (h2_callbacks), pseudo-header fields
+// (h2_head), what counts as abuse (h2_limits), time.
 // Source: RFC 9113, RFC 9218. Owner: the connection. Thread: its worker's.
 #pragma once
 
@@ -25,29 +25,10 @@ struct nghttp2_session;
 namespace proxycore::http {
 
 class H2Block;
+class H2Memory;
 class H2Stream;
 struct H2OpenTag;
 struct H2DueTag;
-
-// What a worker's codecs share: memory for nghttp2 and free streams. Outlives them.
-class H2Memory {
- public:
-  H2Memory(base::Slabs& slabs, H2Counters& counters);
-  H2Memory(const H2Memory&) = delete;
-  H2Memory& operator=(const H2Memory&) = delete;
-  ~H2Memory();
-
-  // Bytes that nghttp2 holds now, for all codecs.
-  [[nodiscard]] std::size_t used() const noexcept;
-
- private:
-  friend class H2Codec;
-  friend class H2Stream;
-  struct Parts;
-
-  H2Counters& counters_;
-  std::unique_ptr<Parts> parts_;
-};
 
 class H2Codec final : public Codec {
  public:
@@ -74,8 +55,12 @@ class H2Codec final : public Codec {
 
  private:
   friend class H2Stream;
-  friend class H2Memory;
-  struct Callbacks;  // what nghttp2 calls
+  friend struct H2Callbacks;
+
+  // A connection holds so many times the content of one stream.
+  static constexpr std::size_t shares = 4;
+  // Framed but not yet taken by the connection: what a small response may have to wait for.
+  static constexpr std::size_t framed_at_once = 128 << 10;
 
   // Events are given in between; at the end everything that can be written is in output().
   class Turn;
