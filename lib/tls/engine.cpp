@@ -1,7 +1,6 @@
 #include "tls/engine.h"
 
 #include "base/assert.h"
-#include "base/text.h"
 #include "tls/accel/park.h"
 #include "tls/accel/record.h"
 #include "tls/cert.h"
@@ -346,7 +345,6 @@ void Engine::keep_session() {
 
 void Engine::write(Chain& plain, std::size_t high_water) {
   PX_ASSERT(state_ != State::handshake && !closed_);
-  unpark(*ssl_);
   while (!plain.empty() && out_.size() < high_water && state_ != State::failed) {
     Bytes piece = plain.front();
     if (piece.size < gather_below && piece.size < plain.size()) {
