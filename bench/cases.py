@@ -128,7 +128,8 @@ def h2(bench, port, seconds):
     done, failed = re.search(r"(\d+) succeeded, (\d+) failed", text).groups()
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text).groups()
     # Requests that are under way when the time is over count as failed.
-    if int(failed) > H2_CONNECTIONS * H2_STREAMS or set(statuses[1:]) != {"0"} or "Application protocol: h2" not in text:
+    too_many = int(failed) > H2_CONNECTIONS * H2_STREAMS
+    if too_many or set(statuses[1:]) != {"0"} or "Application protocol: h2" not in text:
         raise RuntimeError(f"h2load: {text}")
     return Sample(int(done), int(done), seconds, took[len(took) * 99 // 100] if took else 0)
 
@@ -164,7 +165,8 @@ CASES = [
     Case("redis", "1 KiB GET, keep-alive, hosts in Redis; its CPU counts", 0.17, get,
          ("nginx-lua", "proxyd", "proxyd-redis"), base="nginx-lua"),
     Case("tls-get", "1 KiB GET over TLS 1.3, keep-alive, 64 connections", 0.75, tls_get, TLS, tls=True),
-    Case("tls-full", "TLS 1.3: a full handshake and a 1 KiB GET", 0.65, handshake("--tls"), TLS, "µs/handshake", tls=True),
+    Case("tls-full", "TLS 1.3: a full handshake and a 1 KiB GET", 0.65, handshake("--tls"), TLS,
+         "µs/handshake", tls=True),
     Case("tls-resumed", "TLS 1.3: a resumed handshake and a 1 KiB GET", 0.60, handshake("--tls", "--resume"), TLS,
          "µs/handshake", tls=True),
     Case("tls12-full", "TLS 1.2: a full handshake and a 1 KiB GET", 0.65, handshake("--tls=1.2"), TLS,
@@ -173,8 +175,8 @@ CASES = [
          "µs/handshake", tls=True),
     Case("tls-download-1m", "1 MiB download over TLS, 16 connections", 0.75, download("/1m", 16, "--tls"), TLS_BODIES,
          "s/GB", 1, tls=True),
-    Case("tls-download-100m", "100 MiB download over TLS, 4 connections", 0.75, download("/100m", 4, "--tls"), TLS_BODIES,
-         "s/GB", 1, tls=True),
+    Case("tls-download-100m", "100 MiB download over TLS, 4 connections", 0.75, download("/100m", 4, "--tls"),
+         TLS_BODIES, "s/GB", 1, tls=True),
     Case("h2", f"HTTP/2, 1 KiB GET, {H2_CONNECTIONS} connections of {H2_STREAMS} streams", 0.60, h2,
          ("nginx", "haproxy", "nghttpx", "proxyd"), tls=True),
     Case("tls-websocket", "WebSocket echo over TLS, 32 bytes, 64 connections", 1.0, websocket("--tls"),

@@ -106,7 +106,8 @@ class Proxyd(Process):
     def __init__(self, directory, hosts=(), name="proxyd", env=None, awaited="/readyz", certificates=None, **tables):
         """Keys of the configuration with '__' for the dot: limits__body_size=5.
 
-        With `certificates`, a list that may be empty, there is a listener for TLS too. Returns when `awaited`, a page of the admin listener, is answered with 200.
+        With `certificates`, a list that may be empty, there is a listener for TLS too. Returns when
+        `awaited`, a page of the admin listener, is answered with 200.
         """
         self.awaited = awaited
         self.port = free_port()

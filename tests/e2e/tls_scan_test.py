@@ -80,7 +80,8 @@ def _(directory):
             sni = more or ["--sni-name=app.test"]
             output_of("sslscan", "--no-colour", f"--xml={result}", *sni, f"{LOOPBACK}:{proxy.tls_port}")
             tree = xml.etree.ElementTree.parse(result).getroot().find("ssltest")
-            enabled = {(one.get("type"), one.get("version")) for one in tree.iter("protocol") if one.get("enabled") == "1"}
+            enabled = {(one.get("type"), one.get("version")) for one in tree.iter("protocol")
+                       if one.get("enabled") == "1"}
             expect(enabled == {("tls", "1.2"), ("tls", "1.3")}, f"versions: {enabled}")
             expect(tree.find("compression") is None or tree.find("compression").get("supported") == "0", "compression")
             expect(tree.find("renegotiation").get("supported") == "0", "renegotiation")
