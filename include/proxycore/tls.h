@@ -23,10 +23,10 @@ struct TlsConfig {
   bool tickets = true;
   Millis ticket_lifetime{
       86'400'000};  // tls.ticket_lifetime: how long one is honoured, up to a week
-  // tls.fallback_chain, tls.fallback_key: PEM files of the certificate for names that have none.
-  // Empty: one is made at the first start and kept in the store.
+  // tls.fallback_chain: PEM file of the certificate for names that have none. Empty: one is made at
+  // the first start and kept in the store.
   std::string fallback_chain = {};
-  std::string fallback_key = {};
+  std::string fallback_key = {};  // tls.fallback_key: PEM file of its private key
   // tls.public_port: what redirects to https say; 0: the port of the first https listener. For a
   // machine in front that maps ports.
   std::uint16_t public_port = 0;

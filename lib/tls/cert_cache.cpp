@@ -10,7 +10,9 @@ namespace proxycore::tls {
 bool may_serve(std::string_view kept, std::string_view name) noexcept {
   if (!kept.starts_with("*.")) return kept == name;
   kept.remove_prefix(2);
-  return name == kept || name.substr(std::min(name.find('.'), name.size() - 1) + 1) == kept;
+  if (name == kept) return true;
+  const std::size_t dot = name.find('.');
+  return dot != std::string_view::npos && name.substr(dot + 1) == kept;
 }
 
 CertCache::Flight::Flight(CertCache& owner, Entry& of)
