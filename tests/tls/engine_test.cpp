@@ -182,7 +182,7 @@ TEST_CASE("engine: every cut of the ciphertext reads the same") {
   const auto context = test::server_context();
   const std::string text = pattern(3000);
   for (const int version : {tls12, tls13}) {
-    for (const std::size_t step : {1, 2, 5, 6, 100}) {
+    for (const std::size_t step : {1U, 2U, 5U, 6U, 100U}) {
       OpensslPeer peer({.min_version = version, .max_version = version});
       Server server(*context);
       CHECK(exchange(server, peer, step) == Engine::Event::opened);
@@ -200,16 +200,17 @@ TEST_CASE("engine: of two certificates the client's signature algorithms choose"
     std::string signatures;
     std::string key;
   };
-  for (const auto& [signatures, key] :
+  for (const Case& one :
        {Case{"", "EC"}, Case{"ECDSA+SHA256", "EC"}, Case{"rsa_pss_rsae_sha256:RSA+SHA256", "RSA"},
         Case{"ECDSA+SHA256:rsa_pss_rsae_sha256:RSA+SHA256", "EC"}}) {
     for (const int version : {tls12, tls13}) {
-      CAPTURE(signatures);
+      CAPTURE(one.signatures);
       CAPTURE(version);
-      OpensslPeer peer({.min_version = version, .max_version = version, .signatures = signatures});
+      OpensslPeer peer(
+          {.min_version = version, .max_version = version, .signatures = one.signatures});
       Server server(*context, both);
       CHECK(exchange(server, peer) == Engine::Event::opened);
-      CHECK(peer.peer_key() == key);
+      CHECK(peer.peer_key() == one.key);
     }
   }
   // Old clients without ECDSA suites.

@@ -31,7 +31,7 @@ Bytes sealed(const TicketKeys& keys, const Bytes& session, std::string_view name
 
 TEST_CASE("tickets: what was sealed opens, with the time of its making") {
   const auto keys = keys_of({TicketKey::generate().value()});
-  for (const std::size_t size : {0, 1, 200, 5000}) {
+  for (const std::size_t size : {0U, 1U, 200U, 5000U}) {
     const Bytes session(size, 7);
     Bytes ticket = sealed(*keys, session, "a.test", 1'700'000'000'123);
     const auto opened = keys->open(ticket, "a.test");
