@@ -290,6 +290,18 @@ TEST_CASE("tls: receive(false) in the middle keeps the rest, and its order") {
   run_until(rig.loop, [&] { return rig.server.is("open end "); });
 }
 
+TEST_CASE("tls: what is written before it is open stays with the owner") {
+  Rig rig;
+  Chain out(rig.loop.slabs());
+  out.append(std::string_view("early"));
+  rig.start();
+  rig.client.transport->write(out);
+  rig.server.transport->write(out);
+  CHECK(out.size() == 5);
+  rig.client.opened = [&] { rig.client.transport->write(out); };
+  run_until(rig.loop, [&] { return rig.server.received == "early"; });
+}
+
 TEST_CASE("tls: a handshake waits for its certificates") {
   Rig rig;
   rig.source.parks = true;
