@@ -4,9 +4,14 @@
 #include "io/socket.h"
 #include "origin/pool.h"
 
-#include <fmt/format.h>
+#include <utility>
 
 namespace proxycore::origin {
+
+namespace {
+// A session is resumed without a look at the certificate: a full handshake comes as often as this.
+constexpr std::int64_t session_life = 3'600'000;  // milliseconds
+}  // namespace
 
 Connection::Connection(Pool& pool, Endpoint& endpoint)
     : pool_(pool),
@@ -16,6 +21,8 @@ Connection::Connection(Pool& pool, Endpoint& endpoint)
              [](Connection& self) {
                if (self.state_ == State::idle) {
                  self.die();
+               } else if (self.state_ == State::shaking_hands) {
+                 self.handshake_failed({Errc::timeout, "tls: handshake: no answer in time"});
                } else {
                  self.connect_failed({Errc::timeout, "connect: no answer in time"});
                }
@@ -31,6 +38,10 @@ Connection::~Connection() {
 std::optional<Error> Connection::open(Millis limit, origin::Waiter& waiter) {
   connect_limit_ = limit;
   pool_.counters_.connects.add(1);
+  if (const KeptSession& kept = endpoint_.session; loop_.now() - kept.shaken < session_life) {
+    resume_session_ = kept.session;
+    shaken_ = kept.shaken;
+  }
   std::optional<Error> failed;
   if (endpoint_.address) {
     addresses_.push_back(*endpoint_.address);
@@ -84,8 +95,9 @@ std::optional<Error> Connection::connect_next() {
 }
 
 void Connection::connect_failed(Error why) {
+  tls_ = nullptr;
   transport_.reset();
-  if (state_ == State::connecting && next_address_ < addresses_.size()) {
+  if (state_ != State::resolving && next_address_ < addresses_.size()) {
     if (auto failed = connect_next()) {
       why = *std::move(failed);
     } else {
@@ -100,7 +112,49 @@ void Connection::connect_failed(Error why) {
 }
 
 void Connection::on_open() {
+  if (endpoint_.speech != Speech::plain && state_ == State::connecting) {
+    shake_hands();
+  } else {
+    opened();
+  }
+}
+
+// The time limit of connecting goes on.
+void Connection::shake_hands() {
+  state_ = State::shaking_hands;
+  const auto context = pool_.client_context();
+  if (!context) return handshake_failed(context.error());
+  tls::ClientOptions options;
+  const std::string& name = endpoint_.server_name;
+  options.server_name = name.find(':') == std::string::npos ? name : "[" + name + "]";
+  options.verify = endpoint_.speech == Speech::verified ? tls::Verify::yes : tls::Verify::no;
+  if (options.verify == tls::Verify::yes && !(*context)->has_authorities()) {
+    return handshake_failed({Errc::denied, "tls: there are no authorities to verify it by"});
+  }
+  options.resume = std::exchange(resume_session_, nullptr);
+  auto over =
+      std::make_unique<tls::Transport>(loop_, std::move(transport_), **context, std::move(options));
+  tls_ = over.get();
+  transport_ = std::move(over);
+  transport_->start(*this);
+}
+
+void Connection::handshake_failed(Error why) {
+  endpoint_.session = {};  // should it be the reason
+  if (why.code != Errc::denied && why.code != Errc::timeout) why.code = Errc::protocol;
+  PoolCounters& counters = pool_.counters_;
+  (why.code == Errc::denied ? counters.handshakes_denied : counters.handshakes_failed).add();
+  connect_failed(std::move(why));
+}
+
+void Connection::opened() {
   timer_.cancel();
+  if (tls_ != nullptr) {
+    const bool resumed = tls_->resumed();
+    if (!resumed) shaken_ = loop_.now();
+    (resumed ? pool_.counters_.handshakes_resumed : pool_.counters_.handshakes_full).add();
+    keep_session();
+  }
   if (waiter_.empty()) {  // nobody waits any more; somebody else may
     settle();
     return;
@@ -112,8 +166,14 @@ void Connection::on_open() {
   if (returned_) settle();
 }
 
+// In TLS 1.3 they come whenever the target likes.
+void Connection::keep_session() {
+  if (tls_ == nullptr) return;
+  if (auto session = tls_->take_session()) endpoint_.session = {std::move(session), shaken_};
+}
+
 void Connection::lend() noexcept {
-  PX_ASSERT(state_ == State::idle || state_ == State::connecting);
+  PX_ASSERT(state_ != State::resolving && state_ != State::lent && state_ != State::dead);
   if (state_ == State::idle) {
     base::ListNode<IdleTag>::unlink();
     --endpoint_.idle_count;
@@ -135,6 +195,7 @@ void Connection::give_back() {
 // The exchange is over: keep the connection for the next one, or close it.
 void Connection::settle() {
   returned_ = false;
+  keep_session();
   const bool keep = codec_.reusable() && !pool_.draining_ &&
                     endpoint_.idle_count < pool_.config_.origins.idle_connections;
   if (!keep) {
@@ -150,6 +211,7 @@ void Connection::settle() {
 
 void Connection::die() {
   if (state_ == State::dead) return;
+  keep_session();
   if (state_ == State::idle) {
     base::ListNode<IdleTag>::unlink();
     --endpoint_.idle_count;
@@ -193,6 +255,10 @@ void Connection::on_writable() {
 void Connection::on_closed(const Error& why) {
   if (state_ == State::connecting) {
     connect_failed(why);
+    return;
+  }
+  if (state_ == State::shaking_hands) {
+    handshake_failed(why);
     return;
   }
   if (state_ == State::lent) {

@@ -1,8 +1,8 @@
 // Connection: one connection to a target: Transport + Codec in the client role.
 //
-// It resolves the target's name, tries its addresses one after the other, carries one exchange at a
-// time (HTTP/1.1), and waits in the pool in between. A byte or FIN that comes while it is idle ends
-// it, so that the next exchange does not find it dead.
+// It resolves the target's name, tries its addresses one after the other, shakes hands where TLS is
+// spoken, carries one exchange at a time (HTTP/1.1), and waits in the pool in between. A byte or
+// FIN that comes while it is idle ends it, so that the next exchange does not find it dead.
 // Owned by its Endpoint (pool.h). Thread: its worker's.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include "io/resolver.h"
 #include "io/timers.h"
 #include "io/transport.h"
+#include "tls/transport.h"
 #include <proxycore/deadline.h>
 #include <proxycore/result.h>
 
@@ -56,7 +57,7 @@ class Connection final : public io::Retired,
 
  private:
   friend class Pool;
-  enum class State { resolving, connecting, lent, idle, dead };
+  enum class State { resolving, connecting, shaking_hands, lent, idle, dead };
 
   // io::Transport::Owner
   void on_open() override;
@@ -75,6 +76,10 @@ class Connection final : public io::Retired,
 
   std::optional<Error> connect_next();
   void connect_failed(Error why);
+  void shake_hands();
+  void handshake_failed(Error why);
+  void opened();
+  void keep_session();
   void flush();
   void settle();
   void die();
@@ -94,8 +99,11 @@ class Connection final : public io::Retired,
   io::Timer timer_;                    // connecting: the limit of this attempt; idle: of keeping it
   Millis connect_limit_{0};
   http::H1Codec codec_;
-  std::unique_ptr<io::Transport>
-      transport_;  // dies before the codec whose output it may be writing
+  std::shared_ptr<const tls::Session> resume_session_;  // until the handshake
+  std::int64_t shaken_ = 0;  // when the full handshake was that its session comes from
+  // Dies before the codec whose output it may be writing.
+  std::unique_ptr<io::Transport> transport_;
+  tls::Transport* tls_ = nullptr;  // transport_, once TLS is spoken on it
 };
 
 }  // namespace proxycore::origin

@@ -8,9 +8,11 @@
 
 namespace proxycore::origin {
 
-Pool::Pool(io::Loop& loop, const Config& config, io::Resolver::Query query, PoolCounters& counters)
+Pool::Pool(io::Loop& loop, const Config& config, Verification& verification,
+           io::Resolver::Query query, PoolCounters& counters)
     : loop_(loop),
       config_(config),
+      verification_(verification),
       counters_(counters),
       resolver_(loop, config.origins.resolve_ttl, config.origins.resolve_failure_ttl,
                 std::move(query)) {
@@ -25,16 +27,41 @@ Pool::~Pool() {
   loop_.sweep();  // connections that died this turn still give their parsers back to us
 }
 
-Endpoint& Pool::endpoint(const Target& target) {
-  const auto at = endpoints_.find(Key{target.name, target.port});
+Endpoint& Pool::endpoint(const Route& route, std::size_t index) {
+  const Target& target = route.targets[index];
+  Key key{target.name, target.port, Speech::plain, {}};
+  if (route.tls) {
+    const bool verified = route.tls->verify == TargetVerify::yes;
+    key.speech = verified ? Speech::verified : Speech::unverified;
+    key.server_name = route.tls->server_name.empty() ? target.name : route.tls->server_name;
+  }
+  const auto at = endpoints_.find(key);
   if (at != endpoints_.end()) return *at->second;
   if (endpoints_.size() >= max_unused_endpoints) forget_unused();
   auto fresh = std::make_unique<Endpoint>();
-  fresh->target = target;
-  fresh->address = io::Address::parse(target.name, target.port);
   Endpoint& made = *fresh;
-  endpoints_.emplace(Key{made.target.name, made.target.port}, std::move(fresh));
+  made.target = target;
+  made.speech = key.speech;
+  made.server_name = key.server_name;
+  made.address = io::Address::parse(target.name, target.port);
+  endpoints_.emplace(Key{made.target.name, made.target.port, made.speech, made.server_name},
+                     std::move(fresh));
   return made;
+}
+
+Result<tls::ClientContext*> Pool::client_context() {
+  if (!client_context_) {
+    tls::ClientContext::Settings settings;
+    settings.authorities = verification_.authorities();
+    PX_TRY(client_context_, tls::ClientContext::create(settings));
+  }
+  return client_context_.get();
+}
+
+// Asks what is shared with other workers once only.
+void Pool::warn(const Route& route) {
+  if (warned_.size() >= Verification::max_warned || !warned_.insert(route.pattern).second) return;
+  verification_.warn(route);
 }
 
 void Pool::forget_unused() {
@@ -47,9 +74,11 @@ void Pool::forget_unused() {
 Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_only, Waiter& later) {
   Choice choice;
   choice.target = balancer_.pick(route, avoid, loop_.now(), [&](std::size_t at) -> const Health& {
-    return endpoint(route.targets[at]).health;
+    return endpoint(route, at).health;
   });
-  Endpoint& to = endpoint(route.targets[choice.target]);
+  Endpoint& to = endpoint(route, choice.target);
+  // Also of a host whose requests go by connections that another has opened.
+  if (to.speech == Speech::unverified) warn(route);
   if (!to.idle.empty() && !fresh_only) {
     choice.lease = Lease(to.idle.front());
     return choice;
@@ -57,6 +86,10 @@ Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_onl
   if (to.connections.size() >= config_.limits.origin_connections) {
     choice.lease = Error{Errc::limit, "limits.origin_connections is reached for this target"};
     return choice;
+  }
+  if (to.speech == Speech::unverified) {
+    const bool chosen = route.tls->verify == TargetVerify::no;
+    (chosen ? counters_.unverified_by_choice : counters_.unverified_by_default).add();
   }
   Connection& fresh = *to.connections.emplace_back(std::make_unique<Connection>(*this, to));
   fresh.index_ = to.connections.size() - 1;
@@ -66,13 +99,14 @@ Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_onl
   return choice;
 }
 
-void Pool::failed(const Target& target) {
-  const bool rests = endpoint(target).health.failed(loop_.now(), config_.origins.failures,
-                                                    config_.origins.cool_down.count());
+void Pool::failed(const Route& route, std::size_t target) {
+  const bool rests =
+      endpoint(route, target)
+          .health.failed(loop_.now(), config_.origins.failures, config_.origins.cool_down.count());
   if (!rests) return;
   static base::log::Throttle throttle;
   base::log::write(throttle, LogLevel::warning, "origin.rests",
-                   {{"target", target.text()},
+                   {{"target", route.targets[target].text()},
                     {"failures", std::to_string(config_.origins.failures)},
                     {"cool_down_ms", std::to_string(config_.origins.cool_down.count())}});
 }

@@ -1,8 +1,10 @@
-// Pool: idle and busy connections per target; a Lease is the right to use one for an exchange.
+// Pool: idle and busy connections per target and how it is spoken to; a Lease is the right to use
+// one for an exchange.
 //
 // acquire() answers now with an idle connection, or later through the Waiter with a new one; never
 // both. The last returned connection is the first reused, so that the surplus ages and closes.
-// Thread: its worker's.
+// Connections over TLS are kept apart by the name asked for and by whether it was verified, and so
+// are the sessions that a next one resumes. Thread: its worker's.
 #pragma once
 
 #include "base/list.h"
@@ -12,6 +14,9 @@
 #include "io/resolver.h"
 #include "origin/balancer.h"
 #include "origin/connection.h"
+#include "origin/verification.h"
+#include "tls/context.h"
+#include "tls/engine.h"
 #include <proxycore/config.h>
 #include <proxycore/host.h>
 #include <proxycore/result.h>
@@ -22,14 +27,28 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace proxycore::origin {
 
-// One target as this worker knows it. Owned by the pool, lives while anything refers to it.
+// How a target is spoken to: all but the first are TLS.
+enum class Speech : std::uint8_t { plain, verified, unverified };
+
+// A session that can be resumed. It is not verified again then, so it must not live for ever.
+struct KeptSession {
+  std::shared_ptr<const tls::Session> session;  // null: none
+  std::int64_t shaken = 0;  // when the full handshake was that it comes from; the loop's clock
+};
+
+// One target, spoken to in one way, as this worker knows it. Owned by the pool, lives while
+// anything refers to it.
 struct Endpoint {
   Target target;
+  Speech speech = Speech::plain;
+  std::string server_name;             // TLS: who is asked for, and whose certificate it has to be
+  KeptSession session;                 // the newest
   std::optional<io::Address> address;  // of an IP literal
   Health health;
   std::vector<std::unique_ptr<Connection>> connections;
@@ -61,7 +80,9 @@ class Lease {
 
 class Waiter : public base::ListNode<> {
  public:
-  virtual void on_lease(Result<Lease> lease) = 0;  // errors: timeout, refused, not_found, io, ...
+  // Errors: denied (its certificate is not valid), protocol (TLS with it failed), timeout, refused,
+  // not_found, io, ...
+  virtual void on_lease(Result<Lease> lease) = 0;
 
  protected:
   ~Waiter() = default;
@@ -74,11 +95,19 @@ struct PoolCounters {
   base::Counter reuses;
   base::Gauge open;
   base::Gauge idle;
+  base::Counter handshakes_full;
+  base::Counter handshakes_resumed;
+  base::Counter handshakes_denied;     // the certificate is not valid
+  base::Counter handshakes_failed;     // for other reasons, time-outs too
+  base::Counter unverified_by_choice;  // connections begun
+  base::Counter unverified_by_default;
 };
 
 class Pool {
  public:
-  Pool(io::Loop& loop, const Config& config, io::Resolver::Query query, PoolCounters& counters);
+  // `config`, `verification` and `counters` outlive this.
+  Pool(io::Loop& loop, const Config& config, Verification& verification, io::Resolver::Query query,
+       PoolCounters& counters);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
   ~Pool();
@@ -90,9 +119,11 @@ class Pool {
   // Picks a target (see Balancer for `avoid`) and a connection to it; a new one if `fresh_only`.
   // Errors: limit (too many connections to it), and those of Waiter::on_lease.
   Choice acquire(const Route& route, std::size_t avoid, bool fresh_only, Waiter& later);
-  // What an exchange found out about the target it used.
-  void succeeded(const Target& target) { endpoint(target).health.succeeded(); }
-  void failed(const Target& target);
+  // What an exchange found out about the route's target it used.
+  void succeeded(const Route& route, std::size_t target) {
+    endpoint(route, target).health.succeeded();
+  }
+  void failed(const Route& route, std::size_t target);
 
   // Closes what is idle, now and from now on.
   void drain();
@@ -103,27 +134,38 @@ class Pool {
   struct Key {
     std::string_view name;
     std::uint16_t port;
+    Speech speech;
+    std::string_view server_name;
     friend bool operator==(const Key&, const Key&) = default;
   };
   struct KeyHash {
     std::size_t operator()(const Key& key) const noexcept {
-      return std::hash<std::string_view>{}(key.name) * 31 + key.port;
+      const std::hash<std::string_view> hash;
+      const std::size_t plain = hash(key.name) * 31 + key.port;
+      if (key.speech == Speech::plain) return plain;
+      return (plain * 31 + hash(key.server_name)) * 31 + static_cast<std::size_t>(key.speech);
     }
   };
   static constexpr std::size_t max_unused_endpoints = 4096;
 
-  Endpoint& endpoint(const Target& target);
+  Endpoint& endpoint(const Route& route, std::size_t target);
+  // What connections over TLS have in common, made for the first.
+  Result<tls::ClientContext*> client_context();
+  void warn(const Route& route);
   void forget_unused();
   void remove(Connection& connection);
 
   io::Loop& loop_;
   const Config& config_;
+  Verification& verification_;
   PoolCounters& counters_;
   io::Resolver resolver_;
   http::H1Parsers parsers_;
   http::Limits limits_;
   Balancer balancer_;
   bool draining_ = false;
+  std::unique_ptr<tls::ClientContext> client_context_;
+  std::unordered_set<std::string> warned_;  // hosts that we have told `verification_` of
   // The keys view the endpoints' own names.
   std::unordered_map<Key, std::unique_ptr<Endpoint>, KeyHash> endpoints_;
 };

@@ -1,6 +1,7 @@
 #include "proxy/exchange.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "proxy/client_connection.h"
 #include "proxy/edge.h"
@@ -159,7 +160,6 @@ void Exchange::on_answer(lookup::Answer answer) {
       !rewrite::is_secure(request_, connection_->info())) {
     return redirect_to_tls(tls_port);
   }
-  if (route_->tls) return reply(502, "targetssl: this version speaks no TLS to targets");
   connect();
 }
 
@@ -183,20 +183,38 @@ void Exchange::on_lease(Result<origin::Lease> lease) {
   if (!lease) {
     const Errc why = lease.error().code;
     if (why == Errc::limit) return reply(503, "too many connections to the target");
-    worker_.pool().failed(route_->targets[target_]);
+    worker_.pool().failed(*route_, target_);
+    if (why == Errc::denied || why == Errc::protocol) report_tls(lease.error());
     // Nothing was sent: any other target may be asked.
     const std::size_t most = std::min<std::size_t>(route_->targets.size(), max_connects);
     if (++connect_failures_ < most) {
       worker_.counters().retries.add();
       return connect();
     }
-    return why == Errc::timeout ? reply(504, "the target did not accept the connection in time")
-                                : reply(502, "no connection to the target");
+    switch (why) {
+      case Errc::timeout:
+        return reply(504, "the target did not accept the connection in time");
+      case Errc::denied:
+        return reply(502, "the target's certificate is not valid");
+      case Errc::protocol:
+        return reply(502, "TLS with the target failed");
+      default:
+        return reply(502, "no connection to the target");
+    }
   }
   lease_ = *std::move(lease);
   origin_ = lease_->codec().open(origin_side_);
   if (origin_ == nullptr) return reply(502, "the connection to the target takes no request");
   send_request();
+}
+
+// The details are for operators alone.
+void Exchange::report_tls(const Error& why) const {
+  static base::log::Throttle throttle;
+  base::log::write(throttle, LogLevel::warning, "target.tls",
+                   {{"host", route_->pattern},
+                    {"target", route_->targets[target_].text()},
+                    {"why", why.detail}});
 }
 
 void Exchange::send_request() {
@@ -280,7 +298,7 @@ void Exchange::on_response(http::Head& head, End end) {
       request_done_ = false;  // from here on both directions end on their own
       enter(State::tunnel);
       client_->send_head(response_, End::no);
-      worker_.pool().succeeded(route_->targets[target_]);
+      worker_.pool().succeeded(*route_, target_);
       wait();
       return;
     }
@@ -294,7 +312,7 @@ void Exchange::on_response(http::Head& head, End end) {
   }
   swap(response_, head);
   status_ = response_.status;
-  worker_.pool().succeeded(route_->targets[target_]);
+  worker_.pool().succeeded(*route_, target_);
   rewrite::response(response_, id_text_, worker_.date());
   if (route_->hsts && rewrite::is_secure(request_, connection_->info())) {
     rewrite::strict_transport(response_);
@@ -389,7 +407,7 @@ void Exchange::on_origin_reset(const http::Reset& why) {
   }
   // A kept connection that the target closed meanwhile says nothing about the target.
   if (fresh) {
-    worker_.pool().failed(route_->targets[target_]);
+    worker_.pool().failed(*route_, target_);
     fresh_only_ = false;
   } else {
     fresh_only_ = true;
@@ -460,7 +478,7 @@ void Exchange::on_timeout() {
     return abort_client(Errc::timeout, state_ == State::tunnel ? "the tunnel was idle too long"
                                                                : "the target stopped sending");
   }
-  worker_.pool().failed(route_->targets[target_]);
+  worker_.pool().failed(*route_, target_);
   reply(504, "the target did not respond in time");
 }
 

@@ -78,6 +78,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   void on_answer(lookup::Answer answer) override;  // lookup::Waiter
   void connect();
   void on_lease(Result<origin::Lease> lease) override;  // origin::Waiter
+  void report_tls(const Error& why) const;
   void send_request();
   void on_request_body(base::Bytes part, http::End end);
   void on_request_trailers(http::Fields& trailers);

@@ -82,7 +82,7 @@ Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, u
       counters_(shared.config.metrics.hosts, tier_count(shared)),
       h2_memory_(loop_.slabs(), counters_.h2),
       lookup_(loop_, make_tiers(shared, loop_, routes_), counters_.lookup),
-      pool_(loop_, shared.config, shared.resolver, counters_.pool),
+      pool_(loop_, shared.config, shared.verification, shared.resolver, counters_.pool),
       access_log_(loop_, shared.access_writer, shared.config.log.access_format),
       id_seed_(random_seed()) {
   routes_.set(std::move(routes));

@@ -16,6 +16,7 @@
 #include "io/loop.h"
 #include "lookup/lookup.h"
 #include "origin/pool.h"
+#include "origin/verification.h"
 #include "proxy/access_log.h"
 #include "proxy/admission.h"
 #include "proxy/client_connection.h"
@@ -54,6 +55,7 @@ struct Shared {
   io::Resolver::Query resolver = io::Resolver::system_query();
   std::uint16_t tls_port = 0;  // where requests are redirected to that have to use TLS; 0: nowhere
   std::vector<MakeTier> tiers = {};  // of the lookup, in their order; none: the table alone
+  origin::Verification verification = {};
 };
 
 // What a listening socket is for.

@@ -283,6 +283,21 @@ std::string metrics_text(const Vitals& vitals) {
                [](C c) { return c.pool.connect_failures.value(); });
   page.counter("origin_reuses_total", "Requests sent on a kept connection.",
                [](C c) { return c.pool.reuses.value(); });
+  page.head("origin_handshakes_total", "counter", "TLS handshakes with targets.");
+  page.line("origin_handshakes_total", "result=\"full\"",
+            [](C c) { return c.pool.handshakes_full.value(); });
+  page.line("origin_handshakes_total", "result=\"resumed\"",
+            [](C c) { return c.pool.handshakes_resumed.value(); });
+  page.line("origin_handshakes_total", "result=\"bad_certificate\"",
+            [](C c) { return c.pool.handshakes_denied.value(); });
+  page.line("origin_handshakes_total", "result=\"failed\"",
+            [](C c) { return c.pool.handshakes_failed.value(); });
+  page.head("origin_unverified_connects_total", "counter",
+            "Connections to TLS targets whose certificates are not verified.");
+  page.line("origin_unverified_connects_total", "why=\"insecure\"",
+            [](C c) { return c.pool.unverified_by_choice.value(); });
+  page.line("origin_unverified_connects_total", "why=\"legacy\"",
+            [](C c) { return c.pool.unverified_by_default.value(); });
   page.counter("certificates_asked_total", "Names whose certificates had to be asked for.",
                [](C c) { return c.certificates.asked.value(); });
   page.counter("certificate_failures_total", "Of these, could not be found out.",

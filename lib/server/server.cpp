@@ -211,6 +211,7 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   }
   if (bound_all) PX_CHECK(bound_all());
   PX_CHECK(prepare_lookup());
+  PX_CHECK(shared.verification.load(config.tls));
   if (!config.listen.https.empty()) {
     PX_TRY(tls, server::TlsService::create(config, store, replica.get(), [this](const auto& tell) {
              const std::lock_guard lock(mutex_);
@@ -489,6 +490,7 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
 }
 
 Result<void> Server::check(const Config& config) {
+  PX_CHECK(origin::Verification().load(config.tls));
   return server::TlsService::check(config);
 }
 

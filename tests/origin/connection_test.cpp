@@ -1,6 +1,7 @@
 #include "origin/connection.h"
 
 #include "support/pool_rig.h"
+#include "support/tls_target.h"
 
 #include <cstddef>
 #include <memory>
@@ -16,6 +17,7 @@ using test::PoolRig;
 using test::PoolUser;
 using test::run_turns;
 using test::run_until;
+using test::TlsTarget;
 
 namespace {
 
@@ -238,4 +240,86 @@ TEST_CASE_FIXTURE(Connected, "connection: carries one exchange at a time") {
   user.get();
   PoolUser other(*this);
   CHECK(user.lease->codec().open(other) == nullptr);
+}
+
+namespace {
+
+// A user who has a connection over TLS, that is not verified, to a target on the same loop.
+struct Secured : PoolRig {
+  Secured() {
+    add_target(target.at("127.0.0.1"));
+    route.tls = std::make_shared<const TargetTls>(TargetTls{TargetVerify::no, ""});
+    user.acquire_and_wait();
+  }
+  TlsTarget target{loop};
+  PoolUser user{*this};
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Secured, "connection: content passes both ways over TLS, with pauses") {
+  const std::string content(3 << 20, 'u');
+  target.answer =
+      "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(content.size()) + "\r\n\r\n" + content;
+  target.answers_after = "u!";
+  user.request.clear();
+  user.request.method = "POST";
+  user.request.target = "/";
+  user.request.authority = "a.test";
+  user.request.framing = http::Framing::length;
+  user.request.content_length = content.size() + 1;
+  http::Stream& stream = user.open();
+  stream.send_head(user.request, http::End::no);
+  constexpr std::size_t part = 100 << 10;
+  for (std::size_t at = 0; at < content.size(); at += part) {
+    user.sendable = false;
+    const auto flow =
+        stream.send_body(base::Bytes(std::string_view(content).substr(at, part)), http::End::no);
+    if (flow == http::Flow::full && !user.lease->push()) {
+      run_until(loop, [&] { return user.sendable; });
+    }
+  }
+  stream.send_body(base::Bytes(std::string_view("!")), http::End::yes);
+  run_until(loop, [&] { return user.status == 200; });
+  stream.receive(false);
+  run_turns(loop, 20);
+  const std::size_t paused = user.body.size();
+  run_turns(loop, 20);
+  CHECK(user.body.size() == paused);
+  CHECK(paused < content.size());
+  stream.receive(true);
+  run_until(loop, [&] { return user.done; });
+  CHECK(user.body == content);
+  CHECK(target.visitors[0]->received.size() > content.size());
+  CHECK(counters.idle.value() == 1);
+}
+
+TEST_CASE_FIXTURE(Secured,
+                  "connection: content up to the end of TLS is whole, up to a cut is not") {
+  target.answer = "HTTP/1.1 200 OK\r\n\r\nall of it";
+  SUBCASE("close_notify") {
+    target.ends = true;
+    user.get();
+    run_until(loop, [&] { return user.done; });
+    CHECK(user.body == "all of it");
+  }
+  SUBCASE("none") {
+    user.get();
+    run_until(loop, [&] { return user.body == "all of it"; });
+    target.visitors[0]->cut();
+    target.visitors.clear();
+    run_until(loop, [&] { return user.reset.has_value(); });
+    CHECK_FALSE(user.done);
+  }
+  run_turns(loop);
+  CHECK(counters.open.value() == 0);
+}
+
+TEST_CASE_FIXTURE(Secured,
+                  "connection: an unused one that ends with or without close_notify dies") {
+  user.get();
+  run_until(loop, [&] { return user.done; });
+  REQUIRE(counters.idle.value() == 1);
+  target.visitors.clear();
+  run_until(loop, [&] { return counters.open.value() == 0; });
 }

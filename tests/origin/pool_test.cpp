@@ -3,10 +3,16 @@
 #include "support/count_allocations.h"
 #include "support/fake_clock.h"
 #include "support/pool_rig.h"
+#include "support/temp_dir.h"
+#include "support/tls_rig.h"
+#include "support/tls_target.h"
 
 #include <cstddef>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -20,6 +26,7 @@ using test::PoolRig;
 using test::PoolUser;
 using test::run_turns;
 using test::run_until;
+using test::TlsTarget;
 
 namespace {
 
@@ -30,6 +37,43 @@ io::Addresses addresses(std::initializer_list<const char*> ips) {
   for (const char* ip : ips) all.push_back(*io::Address::parse(ip, 0));
   return all;
 }
+
+// A rig whose route goes to a target over TLS, by the name "a.test".
+struct TlsPool : PoolRig {
+  explicit TlsPool(const CertBundle& bundle = test::test_bundle("P-256"))
+      : target(loop, credentials(bundle)) {
+    const test::TempDir directory;
+    config.tls.origin_ca = directory.file("ca.pem");
+    std::ofstream(config.tls.origin_ca) << test::test_authority().pem();
+    REQUIRE(verification.load(config.tls));
+    names.emplace("a.test", addresses({"127.0.0.1"}));
+    names.emplace("b.test", addresses({"127.0.0.1"}));
+    add_target(target.at("a.test"));
+    speak({});
+  }
+  static std::shared_ptr<const tls::Credentials> credentials(const CertBundle& bundle) {
+    auto made = std::make_shared<tls::Credentials>();
+    made->ecdsa = test::load_certificate(bundle);
+    return made;
+  }
+  void speak(TargetTls how) { route.tls = std::make_shared<const TargetTls>(std::move(how)); }
+  // A request and its answer; whether the connection was there already.
+  std::string request_one(PoolUser& user) {
+    std::string how = user.acquire();
+    if (how == "later") {
+      run_until(loop, [&] { return static_cast<bool>(user.lease) || user.error.has_value(); });
+    }
+    if (!user.lease) return user.error ? user.error->message() : how;
+    user.body.clear();
+    user.done = false;
+    user.get();
+    run_until(loop, [&] { return user.done; });
+    CHECK(user.body == "ok");
+    return how;
+  }
+
+  TlsTarget target;
+};
 
 }  // namespace
 
@@ -292,16 +336,16 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a target that keeps failing rests, and is trie
     return all;
   };
   CHECK(targets(4) == "0101");
-  for (std::uint32_t i = 0; i < config.origins.failures; ++i) pool().failed(route.targets[0]);
+  for (std::uint32_t i = 0; i < config.origins.failures; ++i) pool().failed(route, 0);
   CHECK(targets(4) == "1111");
   pass(loop, config.origins.cool_down);
   CHECK(targets(4) == "0101");
   // Its count is still at the limit: one more failure is enough, one success clears it.
-  pool().failed(route.targets[0]);
+  pool().failed(route, 0);
   CHECK(targets(2) == "11");
   pass(loop, config.origins.cool_down);
-  pool().succeeded(route.targets[0]);
-  pool().failed(route.targets[0]);
+  pool().succeeded(route, 0);
+  pool().failed(route, 0);
   CHECK(targets(2) == "01");
 }
 
@@ -372,4 +416,197 @@ TEST_CASE_FIXTURE(PoolRig,
   run_turns(loop);
   CHECK(counters.open.value() == 0);
   CHECK_FALSE(connecting.error);
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: a connection over TLS is kept as one without is") {
+  PoolUser user(*this);
+  CHECK(request_one(user) == "later");
+  REQUIRE(target.visitors.size() == 1);
+  CHECK(target.visitors[0]->name() == "a.test");
+  CHECK(target.visitors[0]->protocol() == "http/1.1");
+  CHECK(counters.idle.value() == 1);
+  CHECK(request_one(user) == "now");
+  CHECK(target.visitors.size() == 1);
+  CHECK(counters.handshakes_full.value() == 1);
+  CHECK(counters.reuses.value() == 1);
+  pool().drain();
+  run_until(loop, [&] { return target.visitors[0]->ended; });
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: connections that speak otherwise are not mixed up") {
+  PoolUser user(*this);
+  const TargetTls ways[] = {{},
+                            {.server_name = "b.test"},
+                            {.verify = TargetVerify::no},
+                            {.verify = TargetVerify::no, .server_name = "b.test"}};
+  for (const TargetTls& way : ways) {
+    speak(way);
+    CHECK(request_one(user) == "later");
+  }
+  for (const TargetTls& way : ways) {
+    speak(way);
+    CHECK(request_one(user) == "now");
+  }
+  CHECK(target.visitors.size() == 4);
+  CHECK(target.visitors[1]->name() == "b.test");
+  CHECK(target.visitors[2]->name() == "a.test");
+  CHECK(counters.handshakes_full.value() == 4);  // no session of another's was offered
+
+  route.tls.reset();
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return static_cast<bool>(user.lease); });
+  user.lease.release();
+  // The name asked for is the same, though once it is the target's own.
+  speak({.server_name = "a.test"});
+  CHECK(request_one(user) == "now");
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: a session is resumed by the next connection that speaks so") {
+  PoolUser first(*this);
+  PoolUser second(*this);
+  CHECK(request_one(first) == "later");
+  CHECK(first.acquire() == "now");
+  CHECK(request_one(second) == "later");
+  first.lease.release();
+  CHECK(counters.handshakes_full.value() == 1);
+  CHECK(counters.handshakes_resumed.value() == 1);
+  CHECK(target.visitors[1]->resumed());
+  // What is not verified takes no session that was.
+  speak({.verify = TargetVerify::no});
+  CHECK(request_one(first) == "later");
+  CHECK(counters.handshakes_full.value() == 2);
+  CHECK_FALSE(target.visitors[2]->resumed());
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: after an hour the certificate is verified again") {
+  config.timeouts.origin_keepalive = Millis{1};
+  PoolUser user(*this);
+  for (int i = 0; i < 3; ++i) {
+    request_one(user);
+    run_until(loop, [&] { return counters.idle.value() == 0; });
+    if (i == 1) pass(loop, Millis{3'600'000});
+  }
+  REQUIRE(target.visitors.size() == 3);
+  CHECK(counters.handshakes_resumed.value() == 1);
+  CHECK(counters.handshakes_full.value() == 2);
+}
+
+TEST_CASE("pool: a target whose certificate is not valid is refused, with the reason") {
+  struct Bad {
+    CertBundle bundle;
+    std::string why;
+  };
+  const auto& authority = test::test_authority();
+  const std::vector<Bad> cases = {
+      {authority.issue({.dns = {"a.test"}, .not_before = -1000, .not_after = -10}),
+       "the certificate has expired"},
+      {authority.issue({.dns = {"b.test"}}), "the certificate is for another name"},
+      {test::lone({.dns = {"a.test"}}), "no known authority has signed the certificate"},
+  };
+  for (const Bad& bad : cases) {
+    CAPTURE(bad.why);
+    TlsPool rig(bad.bundle);
+    PoolUser user(rig);
+    CHECK(rig.request_one(user) == "denied: tls: handshake: " + bad.why);
+    CHECK(rig.counters.handshakes_denied.value() == 1);
+    CHECK(rig.counters.connect_failures.value() == 1);
+    run_turns(rig.loop);
+    CHECK(rig.counters.open.value() == 0);
+    user.error.reset();
+    rig.speak({.verify = TargetVerify::no});
+    CHECK(rig.request_one(user) == "later");
+    CHECK(rig.counters.unverified_by_choice.value() == 1);
+    rig.speak({.verify = TargetVerify::unset});
+    CHECK(rig.request_one(user) == "now");  // neither is verified
+    CHECK(rig.counters.unverified_by_default.value() == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(TlsPool,
+                  "pool: a target by its address is verified by it, and asked for nobody") {
+  route.targets = Targets({target.at("127.0.0.1")});
+  PoolUser user(*this);
+  CHECK(request_one(user) == "later");
+  CHECK(target.visitors[0]->name().empty());
+  speak({.server_name = "a.test"});
+  CHECK(request_one(user) == "later");
+  CHECK(target.visitors[1]->name() == "a.test");
+  speak({.server_name = "127.0.0.2"});
+  CHECK(request_one(user) == "denied: tls: handshake: the certificate is for another name");
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: without authorities nothing is verified, and so refused") {
+  origin::Verification none;
+  origin::Pool other(
+      loop, config, none,
+      [](io::Loop& on, const std::string&, base::UniqueFunction<void(io::Addresses)> done) {
+        on.post([done = std::move(done)]() mutable { done(addresses({"127.0.0.1"})); });
+      },
+      counters);
+  PoolUser user(*this);
+  auto choice = other.acquire(route, origin::Balancer::none, false, user);
+  REQUIRE_FALSE(choice.lease);
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->message() == "denied: tls: there are no authorities to verify it by");
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a target that does not speak TLS is told") {
+  const Door door;
+  add_target(door);
+  route.tls = std::make_shared<const TargetTls>(TargetTls{TargetVerify::no, ""});
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  Fd far = door.accept();
+  std::string hello;
+  run_until(loop, [&] { return !(hello += far.receive_now()).empty(); });
+  SUBCASE("by what it answers") {
+    far.send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+  }
+  SUBCASE("by an alert") {
+    far.send(std::string_view("\x15\x03\x03\x00\x02\x02\x28", 7));
+  }
+  SUBCASE("by its end") {
+    far.close();
+  }
+  SUBCASE("by a reset") {
+    far.abort();
+  }
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->code == Errc::protocol);
+  CHECK(counters.handshakes_failed.value() == 1);
+  run_turns(loop);
+  CHECK(counters.open.value() == 0);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: a handshake that is not answered is given up in time") {
+  config.timeouts.origin_connect = Millis{40};
+  const Door door;
+  add_target(door);
+  route.tls = std::make_shared<const TargetTls>(TargetTls{TargetVerify::no, ""});
+  PoolUser user(*this);
+  CHECK(user.acquire() == "later");
+  run_until(loop, [&] { return user.error.has_value(); });
+  CHECK(user.error->message() == "timeout: tls: handshake: no answer in time");
+  CHECK(counters.handshakes_failed.value() == 1);
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: when the first address does not speak TLS, the second is tried") {
+  // Nothing listens on its port at the first.
+  names.insert_or_assign("a.test", addresses({"127.0.0.2", "127.0.0.1"}));
+  PoolUser user(*this);
+  CHECK(request_one(user) == "later");
+  CHECK(counters.connect_failures.value() == 0);
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: a warm connection over TLS is acquired without an allocation") {
+  PoolUser user(*this);
+  request_one(user);
+  speak({.verify = TargetVerify::no, .server_name = "a-long-name-that-has-memory.a.test"});
+  request_one(user);
+  const std::size_t before = test::allocations();
+  for (int i = 0; i < 10; ++i) {
+    CHECK(user.acquire() == "now");
+    user.lease.release();
+  }
+  CHECK(test::allocations() == before);
 }

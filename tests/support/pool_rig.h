@@ -9,6 +9,7 @@
 #include "io/loop.h"
 #include "origin/balancer.h"
 #include "origin/pool.h"
+#include "origin/verification.h"
 #include "support/sockets.h"
 #include "support/turns.h"
 #include <proxycore/config.h>
@@ -31,6 +32,7 @@ struct PoolRig {
   io::Loop loop;
   Config config;                               // to be changed before the first use of pool()
   std::map<std::string, io::Addresses> names;  // what is absent is never answered
+  origin::Verification verification;
   origin::PoolCounters counters;
   Route route;
   std::optional<origin::Pool> held;
@@ -39,7 +41,7 @@ struct PoolRig {
   origin::Pool& pool() {
     if (!held) {
       held.emplace(
-          loop, config,
+          loop, config, verification,
           [this](io::Loop& on, const std::string& name,
                  base::UniqueFunction<void(io::Addresses)> done) {
             if (!names.contains(name)) return;
