@@ -224,7 +224,8 @@ constexpr std::array all_config_keys{
 
     key<&C::tls, &TlsConfig::min_version>(
         {.name = "tls.min_version",
-         .meaning = "The oldest version of TLS that is spoken. What is older than 1.2 never is."}),
+         .meaning = "The oldest version of TLS that clients may speak. What is older than 1.2 is "
+                    "never spoken, with targets neither."}),
     key<&C::tls, &TlsConfig::alpn>(
         {.name = "tls.alpn",
          .what = "protocols",
