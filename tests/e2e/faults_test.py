@@ -13,7 +13,7 @@ import time
 import harness
 from chaos import Chaos
 from client import Client, fetch
-from harness import LOOPBACK, PATIENCE, expect, until
+from harness import LOOPBACK, PATIENCE, expect, settled, until
 from load import PATTERN, Backend, Load, Wire, check_pattern, pattern
 from origin import DeadPort
 from proxyd import answers, plain, reload, running, stopping
@@ -144,16 +144,6 @@ def _(directory):
 
 
 # --- large and slow bodies
-
-def settled(count):
-    """Until a number stops growing; returns it."""
-    last, since = count(), time.monotonic()
-    while time.monotonic() - since < 0.5:
-        if count() != last:
-            last, since = count(), time.monotonic()
-        time.sleep(0.02)
-    return last
-
 
 @test("a client that does not read holds the origin back, and gets every byte in the end")
 def _(directory):

@@ -79,6 +79,16 @@ def until(condition, what, seconds=PATIENCE):
         time.sleep(0.01)
 
 
+def settled(count):
+    """Until a number stops growing; returns it."""
+    last, since = count(), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        if count() != last:
+            last, since = count(), time.monotonic()
+        time.sleep(0.02)
+    return last
+
+
 def accepts(port, address=LOOPBACK):
     with socket.socket() as probe:
         probe.settimeout(1)
