@@ -111,9 +111,11 @@ struct Tls {
 
 Tls tls;
 
+// Copies are kept and used: OpenSSL takes a session of TLS 1.3 for used up once its connection has
+// got the next one.
 int keep_session(SSL* /*ssl*/, SSL_SESSION* session) {
-  SSL_SESSION_free(std::exchange(tls.session, session));
-  return 1;  // it is ours now
+  SSL_SESSION_free(std::exchange(tls.session, SSL_SESSION_dup(session)));
+  return 0;
 }
 
 void use_tls(int version, bool resume) {
@@ -216,7 +218,11 @@ class Load {
       SSL_ctrl(c.ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, host);
       SSL_set_fd(c.ssl, c.fd);
       SSL_set_connect_state(c.ssl);
-      if (tls.resume && tls.session != nullptr) SSL_set_session(c.ssl, tls.session);
+      if (tls.resume && tls.session != nullptr) {
+        SSL_SESSION* const copy = SSL_SESSION_dup(tls.session);
+        SSL_set_session(c.ssl, copy);
+        SSL_SESSION_free(copy);
+      }
     }
     bench::watch(epoll_, c.fd, &c);
   }
