@@ -279,6 +279,22 @@ def _(directory):
             connection.close()
 
 
+@test("a flood of names without certificates: others are served, memory is bounded")
+def _(directory):
+    with serving(directory, store__url=f"sqlite:{directory}/store.db", tls__certificates=1000) as (proxy, load):
+        before, flood = proxy.rss(), 6000
+        for number in range(flood):
+            one = Handshake(proxy, f"n{number}.flood.test", context(verify=False))
+            one.socket.sendall(one.hello)
+            if number % 3:  # some go before they have their answer
+                expect(one.socket.recv(1) == b"\x16", "the proxy has answered")
+            one.socket.close()
+        load.wait_passed(20)
+        grown = proxy.rss() - before
+        expect(grown < 16 * MIB, f"it grew by {grown // MIB} MiB for {flood} names")
+        expect(load.slowest < 3, f"the slowest of {load.passed} requests took {load.slowest:.1f} s")
+
+
 @test("2,000 handshakes that go no further are given up after their time")
 def _(directory):
     hello = client_hello("app.test")[0]

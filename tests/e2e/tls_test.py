@@ -88,7 +88,7 @@ def _(directory):
         expect_shown(proxy, "b.w.test", wildcard)
 
 
-@test("a name with both kinds of keys: the client's signature algorithms choose")
+@test("a name with both kinds of keys: the client's signature algorithms choose; groups and ALPN")
 def _(directory):
     origin = Backend()
     ecdsa, rsa = authority().issue("app.test"), authority().issue("app.test", key="rsa")
@@ -113,6 +113,10 @@ def _(directory):
             expect("handshake failure" in told, f"no certificate that the client takes, {version}: {told}")
         for group in ("X25519", "P-256"):
             Session(address, "app.test", "-groups", group).expect_answered(group)
+        for version in ("-tls1_3", "-tls1_2"):
+            Session(address, "app.test", version, "-alpn", "spdy/3,http/1.1").expect_answered("one of them is spoken")
+            told = handshake_failure(address, "app.test", version, "-alpn", "spdy/3")
+            expect("no application protocol" in told, f"none of them is: {told}")
 
 
 @test("a certificate that has ended is not preferred to any valid one, but to that of another name")
