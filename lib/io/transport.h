@@ -47,6 +47,8 @@ class Transport {
   [[nodiscard]] virtual std::size_t unsent() const noexcept = 0;
   // The protocol negotiated by TLS; "" without.
   [[nodiscard]] virtual std::string_view alpn() const noexcept { return {}; }
+  // Whether TLS went on with a session of before.
+  [[nodiscard]] virtual bool resumed() const noexcept { return false; }
   // Whether what TLS showed the peer of us holds for `host`, a canonical name; true without TLS.
   [[nodiscard]] virtual bool covers(std::string_view /*host*/) const noexcept { return true; }
 };

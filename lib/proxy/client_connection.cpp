@@ -93,7 +93,10 @@ void ClientConnection::close_after_response() {
 }
 
 void ClientConnection::on_open() {
-  if (!closed_) begin(transport_->alpn() == "h2");
+  if (closed_) return;
+  worker_.counters().handshakes.add();
+  if (transport_->resumed()) worker_.counters().handshakes_resumed.add();
+  begin(transport_->alpn() == "h2");
 }
 
 void ClientConnection::on_bytes(base::Bytes in) {
@@ -133,6 +136,7 @@ void ClientConnection::on_writable() {
 
 void ClientConnection::on_closed(const Error& /*why*/) {
   if (closed_) return;
+  if (phase_ == Phase::handshake) worker_.counters().handshake_failures.add();
   if (codec_) codec_->abort({Errc::closed, 0, "the client went away"});
   close();
 }

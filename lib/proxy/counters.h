@@ -56,7 +56,10 @@ struct Counters {
   base::Counter origin_failures;     // 502
   base::Counter origin_timeouts;     // 504
   base::Counter overloads;           // 503
-  base::Counter handshake_timeouts;  // TLS handshakes that took too long
+  base::Counter handshakes;          // of TLS, that were completed
+  base::Counter handshakes_resumed;  // of these, with a session of before
+  base::Counter handshake_failures;  // those that were not: refused, or the client went away
+  base::Counter handshake_timeouts;  // or took too long
   http::H2Counters h2;
   origin::PoolCounters pool;
   tls::CertCacheCounters certificates;

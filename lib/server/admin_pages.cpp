@@ -298,6 +298,23 @@ std::string metrics_text(const Vitals& vitals) {
             [](C c) { return c.pool.unverified_by_choice.value(); });
   page.line("origin_unverified_connects_total", "why=\"legacy\"",
             [](C c) { return c.pool.unverified_by_default.value(); });
+  page.head("tls_handshakes_total", "counter", "TLS handshakes with clients, by session.");
+  page.line("tls_handshakes_total", "session=\"full\"",
+            [](C c) { return c.handshakes.value() - c.handshakes_resumed.value(); });
+  page.line("tls_handshakes_total", "session=\"resumed\"",
+            [](C c) { return c.handshakes_resumed.value(); });
+  page.head("tls_handshake_failures_total", "counter", "TLS handshakes that came to nothing.");
+  page.line("tls_handshake_failures_total", "reason=\"refused\"",
+            [](C c) { return c.handshake_failures.value(); });
+  page.line("tls_handshake_failures_total", "reason=\"timeout\"",
+            [](C c) { return c.handshake_timeouts.value(); });
+  page.counter("http2_connections_total", "Client connections that speak HTTP/2.",
+               [](C c) { return c.h2.connections.value(); });
+  page.counter("http2_streams_total", "Requests begun over HTTP/2.",
+               [](C c) { return c.h2.streams.value(); });
+  page.head("http2_errors_total", "counter", "HTTP/2 connections ended for what the client did.");
+  page.line("http2_errors_total", "reason=\"abuse\"", [](C c) { return c.h2.abuse.value(); });
+  page.line("http2_errors_total", "reason=\"protocol\"", [](C c) { return c.h2.errors.value(); });
   page.counter("certificates_asked_total", "Names whose certificates had to be asked for.",
                [](C c) { return c.certificates.asked.value(); });
   page.counter("certificate_failures_total", "Of these, could not be found out.",

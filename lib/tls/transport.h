@@ -47,7 +47,7 @@ class Transport final : public io::Transport, io::Transport::Owner, CredentialsW
   [[nodiscard]] std::string_view alpn() const noexcept override;
   [[nodiscard]] bool covers(std::string_view host) const noexcept override;
   [[nodiscard]] std::optional<TlsVersion> version() const noexcept;
-  [[nodiscard]] bool resumed() const noexcept;
+  [[nodiscard]] bool resumed() const noexcept override;
   // Server role: the canonical name that the client asked for; empty: none, or no host name.
   [[nodiscard]] std::string_view sni() const noexcept { return name_; }
   // Server role: what was presented; null before.
