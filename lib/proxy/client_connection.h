@@ -52,6 +52,8 @@ class ClientConnection final : public io::Retired,
   [[nodiscard]] bool covers(std::string_view host) const noexcept {
     return transport_->covers(host);
   }
+  // Its streams end on their own.
+  [[nodiscard]] bool http2() const noexcept { return http2_; }
   // What follows the exchange's request on the connection is not to be trusted, or not to be read.
   void close_after_response();
   // Writes now instead of at the end of the turn: much content, whose slab is then free for the

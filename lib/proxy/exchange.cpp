@@ -346,8 +346,15 @@ void Exchange::response_ended() {
     return finish();
   }
   if (state_ == State::tunnel) return wait();
-  // The origin answered early. If it goes on reading, the rest still goes there, which keeps both
-  // connections in use; if it is about to close, the rest is thrown away.
+  // The origin answered early. In HTTP/2 the client is told that the rest is of no use, which some
+  // wait for (RFC 9113 §8.1).
+  if (connection_->http2()) {
+    drop_origin();
+    std::exchange(client_, nullptr)->reset(Errc::closed);
+    return finish();
+  }
+  // If the origin goes on reading, the rest still goes there, which keeps both connections in use;
+  // if it is about to close, the rest is thrown away.
   if (origin_ != nullptr && !lease_->codec().persistent()) {
     drop_origin();
     enter(State::discard);

@@ -700,6 +700,26 @@ TEST_CASE("client connection, h2: content waits at the client while the target t
   CHECK(client.response(1).status == "200");
 }
 
+TEST_CASE("client connection, h2: after an early response the rest of the request is not wanted") {
+  ProxyRig rig;
+  H2Client client(rig);
+  client.send(h2::request(1, "POST", "/", {{"content-length", "100000"}}, h2::end_headers) +
+              h2::frame(h2::data, h2::none, 1, "begun"));
+  Peer at = rig.origin.accept();
+  at.until("begun");
+  at.send(ok("enough"));
+  rig.until([&] { return client.in.messages[1].reset; });
+  CHECK(client.in.messages[1].ended);
+  CHECK(client.in.messages[1].body == "enough");
+  CHECK(client.in.messages[1].code == 0);
+  CHECK(at.gone());
+  CHECK(rig.counters().exchanges_open.value() == 0);
+  client.send(h2::get(3));
+  Peer next = rig.origin.accept();
+  answer(next);
+  CHECK(client.response(3).body == "ok");
+}
+
 TEST_CASE("client connection, h2: after so many requests GOAWAY comes, and then the end") {
   ProxyRig rig([](Config& config) { config.limits.requests_per_connection = 3; });
   H2Client client(rig);

@@ -7,6 +7,8 @@
 #include "support/tiers.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -455,6 +457,86 @@ TEST_CASE("exchange: a warm exchange on kept connections allocates nothing") {
     CHECK(allocations_of(rig, "GET / HTTP/1.1\r\nHost: A.TEST:80\r\nVia: 1.1 another.proxy\r\n\r\n",
                          ok(), 1000) == 0);
   }
+}
+
+namespace {
+
+// A client of HTTP/2 that only counts the responses that have come to their end, so that it
+// allocates nothing itself.
+class Counting final : public io::Transport::Owner {
+ public:
+  std::size_t ended = 0;
+
+ private:
+  void on_bytes(base::Bytes in) override {
+    for (std::size_t at = 0; at < in.size;) {
+      if (have_ < head_.size()) {
+        head_[have_++] = static_cast<unsigned char>(in.data[at++]);
+        left_ = head_[0] << 16U | head_[1] << 8U | head_[2];
+      } else {
+        const std::size_t part = std::min(left_, in.size - at);
+        left_ -= part;
+        at += part;
+      }
+      if (have_ < head_.size() || left_ > 0) continue;
+      have_ = 0;
+      if (head_[3] == h2::data && (head_[4] & h2::end_stream) != 0) ++ended;
+    }
+  }
+  void on_end() override {}
+  void on_writable() override {}
+  void on_closed(const Error& /*why*/) override { FAIL("the connection broke"); }
+
+  std::array<unsigned char, 9> head_{};
+  std::size_t have_ = 0;
+  std::size_t left_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("exchange: a warm exchange over HTTP/2 allocates nothing either") {
+  ProxyRig rig;
+  uv_loop_t& loop = rig.worker().loop().uv();
+  Counting client;
+  auto transport = rig.memory_client("h2");
+  transport->start(client);
+  base::Chain out(rig.worker().loop().slabs());
+  const auto send = [&](std::string_view frames) {
+    out.append(frames);
+    transport->write(out);
+  };
+  send(h2::preface() + h2::frame(h2::settings, h2::ack, 0) + h2::window(0, 1 << 30));
+  const h2::Lines browser_fields = {{"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)"},
+                                    {"accept", "text/html,application/xhtml+xml,*/*;q=0.8"},
+                                    {"cookie", "session=0123456789abcdef"},
+                                    {"cookie", "theme=dark"},
+                                    {"priority", "u=0, i"}};
+  std::vector<std::string> requests;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    requests.push_back(h2::get(2 * i + 1, "/some/where?with=a&query=1", browser_fields));
+  }
+  const std::string response = ok(std::string(1024, 'x'), "Content-Type: text/html\r\n");
+  send(requests[0]);
+  Peer at = rig.origin.accept();
+  const std::size_t request_size = at.message().size();
+  at.send(response);
+  const auto answered = [&](std::size_t count) {
+    for (int turn = 0; client.ended < count && turn < 1'000'000; ++turn) {
+      uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    if (client.ended < count) FAIL("the response does not come");
+  };
+  answered(1);
+  std::size_t fewest = SIZE_MAX;
+  for (std::size_t i = 1, before = 0; i < requests.size(); ++i) {
+    if (i % 300 == 99) before = allocations();
+    send(requests[i]);
+    read_bytes(loop, at.fd(), request_size);
+    send_bytes(at.fd(), response);
+    answered(i + 1);
+    if (i % 300 == 98 && i > 300) fewest = std::min(fewest, allocations() - before);
+  }
+  CHECK(fewest == 0);
 }
 
 TEST_CASE("exchange: behind a trusted proxy a warm exchange allocates nothing either") {
