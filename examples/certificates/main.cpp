@@ -2,7 +2,8 @@
 // own, made the first time somebody asks for it.
 //
 // usage: certificates PORT TARGET_PORT
-//   then: curl --insecure --resolve a.example.test:PORT:127.0.0.1 https://a.example.test:PORT/
+// With 8443 for PORT, this visits it:
+//   curl --insecure --connect-to a.example.test:8443:127.0.0.1 https://a.example.test:8443/
 #include <proxycore/proxycore.h>
 
 #include <cstdio>

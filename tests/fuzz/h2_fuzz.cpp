@@ -8,8 +8,8 @@
 // connection that was ended stays so.
 
 #include "http/h2_codec.h"
-#include "http/h2_memory.h"
 #include "http/h2_head.h"
+#include "http/h2_memory.h"
 
 #include <algorithm>
 #include <cstdint>

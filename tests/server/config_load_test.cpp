@@ -223,7 +223,8 @@ TEST_CASE("config: what is wrong is named with line and key, and what was expect
        "p.toml:3: listen.https: expected each address once, '*:443' is in listen.http already"},
       {"[timeouts.client]\nidle = 5\n",
        "p.toml:1: timeouts.client: unknown, expected tls_handshake, client_header, client_body, "
-       "client_idle, client_write, origin_connect, origin_first_byte, origin_idle, origin_keepalive, "
+       "client_idle, client_write, origin_connect, origin_first_byte, origin_idle, "
+       "origin_keepalive, "
        "tunnel_idle or drain"},
       // The first in the file is told
       {"[workers]\ncount = -1\n[listen]\nbacklog = 0\n",
