@@ -711,6 +711,27 @@ def _(directory):
         expect(found == [("HTTP/1.1", "x.w.test", "https"), ("HTTP/1.1", "app.test", "https")], f"{found}")
 
 
+@test("100 downloads of one HTTP/2 connection that nobody reads: memory is bounded, others are served")
+def _(directory):
+    with stopping(Backend()) as origin, running(directory, [plain("app.test", origin)],
+                                                certificates=[authority().issue("app.test")]) as proxy:
+        before = proxy.rss()
+        url = f"https://app.test:{proxy.tls_port}/bytes/{20 * MIB}"
+        command = h2_curl(proxy, "-Z", "--parallel-max", "100", "--limit-rate", "10k", *["-o", os.devnull, url] * 100)
+        with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as curl:
+            until(lambda: proxy.metrics()["proxycore_exchanges"] >= 100, "all are under way")
+            with Load(proxy.tls_address, 2, lambda n: ("app.test", "/", ["origin"]),
+                      connect=connects("app.test")) as load:
+                load.wait_passed(500)
+                load.stop()
+            grown = proxy.rss() - before
+            curl.kill()
+        expect(grown < 48 * MIB, f"it grew by {grown // MIB} MiB")
+        until(lambda: proxy.metrics()["proxycore_exchanges"] == 0, "all are over")
+        until(lambda: proxy.metrics()["proxycore_connections"] <= 1, "no connection is left")
+
+
 @test("SIGTERM lets a download over HTTP/2 end")
 def _(directory):
     size = 64 * MIB
