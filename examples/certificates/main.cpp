@@ -3,7 +3,7 @@
 //
 // usage: certificates PORT TARGET_PORT
 // With 8443 for PORT, this visits it:
-//   curl --insecure --connect-to a.example.test:8443:127.0.0.1 https://a.example.test:8443/
+//   curl --insecure --resolve a.example.test:8443:127.0.0.1 https://a.example.test:8443/
 #include <proxycore/proxycore.h>
 
 #include <cstdio>
