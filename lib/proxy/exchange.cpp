@@ -28,6 +28,9 @@ constexpr std::uint8_t max_connects = 4;
 constexpr std::uint8_t max_informational = 16;
 // Content that is still read after the answer, so that the connection can be used again.
 constexpr std::uint64_t max_discarded = std::uint64_t{256} * 1024;
+// HTTP/2: how long the rest of a request may still come after its response. Some clients wait to be
+// told that it is of no use (RFC 9113 §8.1), and must have read the response by then.
+constexpr Millis rest_of_request{250};
 // How often a request may have passed a proxy of our name.
 constexpr std::size_t max_passes = 8;
 constexpr std::size_t max_kept_id = 128;
@@ -346,21 +349,15 @@ void Exchange::response_ended() {
     return finish();
   }
   if (state_ == State::tunnel) return wait();
-  // The origin answered early. In HTTP/2 the client is told that the rest is of no use, which some
-  // wait for (RFC 9113 §8.1).
-  if (connection_->http2()) {
-    drop_origin();
-    std::exchange(client_, nullptr)->reset(Errc::closed);
-    return finish();
-  }
-  // If the origin goes on reading, the rest still goes there, which keeps both connections in use;
-  // if it is about to close, the rest is thrown away.
+  // The origin answered early. If it goes on reading, the rest still goes there, which keeps both
+  // connections in use; if it is about to close, the rest is thrown away.
   if (origin_ != nullptr && !lease_->codec().persistent()) {
     drop_origin();
     enter(State::discard);
     if (origin_full_) client_->receive(true);
     origin_full_ = false;
   }
+  if (connection_->http2()) timer_.arm(rest_of_request);
   wait();
 }
 
@@ -445,6 +442,7 @@ bool Exchange::waits_for_content() const {
 
 void Exchange::wait() {
   if (state_ == State::done || client_ == nullptr) return;
+  if (response_done_ && connection_->http2()) return;  // for the rest of the request, not long
   const Config::Timeouts& limits = worker_.config().timeouts;
   if (waits_for_content()) {
     timer_.arm(limits.client_body);
@@ -476,6 +474,9 @@ void Exchange::wait() {
 }
 
 void Exchange::on_timeout() {
+  if (response_done_ && connection_->http2()) {
+    return abort_client(Errc::closed, "the request went on after its response");
+  }
   if (waits_for_content()) {
     if (response_started_) return abort_client(Errc::timeout, "the content did not come in time");
     return reply(408, "the request's content did not come in time");

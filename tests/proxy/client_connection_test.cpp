@@ -708,8 +708,9 @@ TEST_CASE("client connection, h2: after an early response the rest of the reques
   Peer at = rig.origin.accept();
   at.until("begun");
   at.send(ok("enough"));
+  rig.until([&] { return client.in.messages[1].ended; });
+  CHECK_FALSE(client.in.messages[1].reset);
   rig.until([&] { return client.in.messages[1].reset; });
-  CHECK(client.in.messages[1].ended);
   CHECK(client.in.messages[1].body == "enough");
   CHECK(client.in.messages[1].code == 0);
   CHECK(at.gone());
@@ -718,6 +719,24 @@ TEST_CASE("client connection, h2: after an early response the rest of the reques
   Peer next = rig.origin.accept();
   answer(next);
   CHECK(client.response(3).body == "ok");
+}
+
+TEST_CASE("client connection, h2: the rest of a request may come soon after its response") {
+  ProxyRig rig;
+  H2Client client(rig);
+  client.send(h2::request(1, "POST", "/", {{"content-length", "9"}}, h2::end_headers) +
+              h2::frame(h2::data, h2::none, 1, "begun"));
+  Peer at = rig.origin.accept();
+  at.until("begun");
+  at.send(ok("enough"));
+  rig.until([&] { return client.in.messages[1].ended; });
+  client.send(h2::frame(h2::data, h2::end_stream, 1, "rest"));
+  at.until("rest");
+  rig.until([&] { return rig.counters().exchanges_open.value() == 0; });
+  client.send(h2::get(3));
+  answer(at);
+  CHECK(client.response(3).body == "ok");
+  CHECK_FALSE(client.in.messages[1].reset);
 }
 
 TEST_CASE("client connection, h2: after so many requests GOAWAY comes, and then the end") {
