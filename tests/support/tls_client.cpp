@@ -63,7 +63,11 @@ TlsVisit visit(std::uint16_t port, const std::string& server_name, std::string_v
     const Connection ssl(SSL_new(context.get()), SSL_free);
     SSL_set_ex_data(ssl.get(), 0, &seen.session);
     SSL_set_fd(ssl.get(), fd);
-    if (!server_name.empty()) SSL_set_tlsext_host_name(ssl.get(), server_name.c_str());
+    if (!server_name.empty()) {
+      // What SSL_set_tlsext_host_name is, without its cast.
+      SSL_ctrl(ssl.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+               const_cast<char*>(server_name.c_str()));
+    }
     if (resume) SSL_set_session(ssl.get(), resume.get());
     if (SSL_connect(ssl.get()) == 1) {
       seen.names = names_of(ssl.get());
