@@ -65,6 +65,8 @@ class TlsTarget final : public io::Listener::Owner, public tls::CredentialsSourc
     tls::Transport transport_;
   };
 
+  // Visitors say goodbye, by way of the context.
+  ~TlsTarget() override { visitors.clear(); }
   explicit TlsTarget(io::Loop& loop,
                      std::shared_ptr<const tls::Credentials> credentials = test_credentials(),
                      TlsConfig config = {})
