@@ -66,7 +66,8 @@ def main():
     tls_port = free_port(8443 if port == 8080 else 0)
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
 
     with tempfile.TemporaryDirectory(prefix="proxycore-") as folder:
         config = os.path.join(folder, "proxyd.toml")
