@@ -85,6 +85,8 @@ Writer& Writer::value(std::string_view text) {
 
 Writer& Writer::value(double number) {
   if (!std::isfinite(number)) return null();
+  // Without a fraction it would be read as the integer, which has no sign.
+  if (number == 0 && std::signbit(number)) return raw("-0.0");
   return raw(fmt::format("{}", number));
 }
 

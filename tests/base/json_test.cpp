@@ -156,6 +156,15 @@ TEST_CASE("json: size and depth are bounded") {
         "limit: json: nested deeper than 32");
 }
 
+TEST_CASE("json: a negative zero stays one") {
+  const auto value = json::parse("-0.0");
+  REQUIRE(value);
+  std::string text;
+  json::Writer{text}.value(*value->number());
+  CHECK(text == "-0.0");
+  CHECK(json::parse(text)->kind() == json::Value::Kind::number);
+}
+
 TEST_CASE("json: integers beyond 64 bits signed are numbers") {
   CHECK(*json::parse("9223372036854775807")->integer() == std::numeric_limits<std::int64_t>::max());
   CHECK(json::parse("9223372036854775808")->kind() == json::Value::Kind::number);
