@@ -77,8 +77,8 @@ tls::Credentials credentials_of(std::span<const std::shared_ptr<const tls::Certi
   return credentials;
 }
 
-Directory::Directory(Options options, Declared declared) : options_(std::move(options)) {
-  declare(std::move(declared));
+Directory::Directory(Options options, const Declared& declared) : options_(std::move(options)) {
+  declare(declared);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -105,7 +105,7 @@ void Directory::forget(std::span<const std::string> names) {
   wake_.notify_one();
 }
 
-void Directory::declare(Declared declared) {
+void Directory::declare(const Declared& declared) {
   const std::lock_guard lock(mutex_);
   declared_.clear();
   for (const auto& certificate : declared) {

@@ -46,7 +46,7 @@ class Directory {
   // Certificates of files, which are parsed already, come before all sources.
   using Declared = std::vector<std::shared_ptr<const tls::Certificate>>;
 
-  explicit Directory(Options options, Declared declared);
+  Directory(Options options, const Declared& declared);
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
   ~Directory();
@@ -56,7 +56,7 @@ class Directory {
   // The certificates kept under these names or "*." patterns have changed; none: any may have.
   void forget(std::span<const std::string> names);
   // Takes the place of those declared before. Whoever has answers has to forget them.
-  void declare(Declared declared);
+  void declare(const Declared& declared);
 
  private:
   struct Question {

@@ -109,8 +109,8 @@ std::vector<tls::TicketKey> TicketFeed::in_order(const Record& record, std::int6
     return now - one.made >= settle_ms && now - one.made <= lifetime_.count();
   });
   if (settled != kept.end()) std::rotate(kept.begin(), settled, settled + 1);
-  std::vector<tls::TicketKey> keys;
-  for (const Kept& one : kept) keys.push_back(one.key);
+  std::vector<tls::TicketKey> keys(kept.size());
+  std::transform(kept.begin(), kept.end(), keys.begin(), [](const Kept& one) { return one.key; });
   return keys;
 }
 
@@ -118,8 +118,9 @@ std::vector<tls::TicketKey> TicketFeed::in_order(const Record& record, std::int6
 Result<TicketFeed::Keys> TicketFeed::look(std::int64_t now, const Deadline& by) {
   PX_TRY(const Record record, current(now, by));
   const std::vector<tls::TicketKey> keys = in_order(record, now);
-  std::vector<std::string> names;
-  for (const tls::TicketKey& key : keys) names.push_back(base::hex(key.name));
+  std::vector<std::string> names(keys.size());
+  std::transform(keys.begin(), keys.end(), names.begin(),
+                 [](const tls::TicketKey& key) { return base::hex(key.name); });
   if (names == published_) return Keys{};
   published_ = std::move(names);
   if (copy_ != nullptr) {

@@ -53,8 +53,9 @@ class Source final : public CertSource {
 };
 
 struct Rig {
-  explicit Rig(Directory::Declared declared = {}, decltype(Directory::Options::wanted) wanted = {})
-      : directory({{&first, &second}, fallback, std::move(wanted), {}}, std::move(declared)) {}
+  explicit Rig(const Directory::Declared& declared = {},
+               decltype(Directory::Options::wanted) wanted = {})
+      : directory({{&first, &second}, fallback, std::move(wanted), {}}, declared) {}
 
   std::future<CertAnswer> ask(const std::string& name) {
     auto promise = std::make_shared<std::promise<CertAnswer>>();
