@@ -14,6 +14,9 @@
 #define MBEDTLS_SSL_PROTO_TLS1_3
 #define MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH
 
+// Its counters of the tests in it are shared by threads, and not guarded.
+#undef MBEDTLS_SELF_TEST
+
 #undef MBEDTLS_NET_C
 #undef MBEDTLS_TIMING_C
 #undef MBEDTLS_SSL_PROTO_DTLS
