@@ -52,17 +52,6 @@ Error in_chain(std::size_t place, std::string_view what) {
   return invalid(what).within("certificate " + std::to_string(place) + " of the chain");
 }
 
-std::string hex(const unsigned char* bytes, std::size_t size) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * size);
-  for (std::size_t i = 0; i < size; ++i) {
-    text += digits[bytes[i] >> 4];
-    text += digits[bytes[i] & 15];
-  }
-  return text;
-}
-
 std::array<unsigned char, 32> sha256(const unsigned char* bytes, std::size_t size) {
   std::array<unsigned char, 32> digest{};
   std::size_t length = 0;
@@ -275,12 +264,12 @@ std::string Certificate::issuer() const {
 }
 
 std::string Certificate::serial() const {
-  return hex(parsed_->leaf.serial.p, parsed_->leaf.serial.len);
+  return base::hex({parsed_->leaf.serial.p, parsed_->leaf.serial.len});
 }
 
 std::string Certificate::fingerprint() const {
   const auto digest = sha256(parsed_->leaf.raw.p, parsed_->leaf.raw.len);
-  return hex(digest.data(), digest.size());
+  return base::hex(digest);
 }
 
 bool Certificate::self_signed() const {

@@ -63,9 +63,6 @@ class CertCache final : public CredentialsSource {
   std::shared_ptr<const Credentials> find(std::string_view name, CredentialsWaiter& later) override;
   // The certificates kept under these names or "*." patterns have changed; none: any may have.
   void forget(std::span<const std::string> names);
-  void set_fallback(std::shared_ptr<const Credentials> fallback) {
-    fallback_ = std::move(fallback);
-  }
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
  private:
