@@ -34,9 +34,9 @@ ARROWS = {
     "store": "base host redis",
     "auth": "base store",
     "client": "base io tls http",
-    "dns": "base client",
+    "dns": "base client tls",
     "acme": "base tls client dns",
-    "certs": "base tls store acme",
+    "certs": "base tls host store client acme dns",
     "admin": "base host store auth dns certs",
     "server": "base io tls http host redis lookup origin proxy store auth client dns acme certs admin",
 }

@@ -38,13 +38,15 @@ std::string_view name_of(Errc code) noexcept;
 struct [[nodiscard]] Error {
   Errc code = Errc::io;
   std::string detail = {};  // for people: "sqlite: open './x.db': permission denied"
+  // When it is worth trying again, as the other side said (RFC 9110 §10.2.3); 0: it did not.
+  std::uint32_t retry_after_s = 0;
 
   // Prefixes `detail` with the operation that failed, keeps the code.
   [[nodiscard]] Error within(std::string_view operation) && {
     std::string text;
     text.reserve(operation.size() + 2 + detail.size());
     text.append(operation).append(": ").append(detail);
-    return {code, std::move(text)};
+    return {code, std::move(text), retry_after_s};
   }
   // "<code>: <detail>", or the code alone.
   [[nodiscard]] std::string message() const {
