@@ -4,6 +4,7 @@
 #include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
+#include <proxycore/dns_provider.h>
 #include <proxycore/handler.h>
 #include <proxycore/host.h>
 #include <proxycore/host_trie.h>
