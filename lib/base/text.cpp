@@ -52,6 +52,62 @@ bool parse_hex(std::string_view text, std::span<unsigned char> into) noexcept {
   return true;
 }
 
+namespace {
+constexpr std::string_view base64_digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+std::string encode_base64(std::string_view bytes, char digit_62, char digit_63) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  std::uint32_t held = 0;
+  unsigned bits = 0;
+  const auto put = [&](std::uint32_t value) {
+    text += value < 62 ? base64_digits[value] : value == 62 ? digit_62 : digit_63;
+  };
+  for (const char byte : bytes) {
+    held = held << 8U | static_cast<unsigned char>(byte);
+    for (bits += 8; bits >= 6;) put(held >> (bits -= 6) & 63U);
+  }
+  if (bits > 0) put(held << (6 - bits) & 63U);
+  return text;
+}
+}  // namespace
+
+std::string base64(std::string_view bytes) {
+  std::string text = encode_base64(bytes, '+', '/');
+  text.append((4 - text.size() % 4) % 4, '=');
+  return text;
+}
+
+std::string base64url(std::string_view bytes) {
+  return encode_base64(bytes, '-', '_');
+}
+
+std::optional<std::string> parse_base64(std::string_view text) {
+  if (text.size() % 4 == 0) {
+    for (int padding = 0; padding < 2 && text.ends_with('='); ++padding) text.remove_suffix(1);
+  }
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t held = 0;
+  unsigned bits = 0;
+  for (const char c : text) {
+    std::size_t value = base64_digits.find(c);
+    if (c == '+' || c == '-') value = 62;
+    if (c == '/' || c == '_') value = 63;
+    if (value > 63) return std::nullopt;
+    held = held << 6U | static_cast<std::uint32_t>(value);
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes += static_cast<char>(held >> bits & 0xFFU);
+  }
+  // What is left over is zero, or there would be two texts for the same bytes.
+  if ((held & ((1U << bits) - 1)) != 0) return std::nullopt;
+  return bytes;
+}
+
 std::size_t utf8_length(std::string_view text) noexcept {
   const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
   const auto continues = [&](std::size_t at) {
@@ -119,6 +175,53 @@ std::string iso_date(std::int64_t milliseconds) {
   ::gmtime_r(&seconds, &utc);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900,
                      utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, part);
+}
+
+std::optional<std::int64_t> parse_iso_date(std::string_view text) noexcept {
+  // Takes a number of `digits` digits and the character behind it.
+  const auto take = [&](std::size_t digits, std::string_view then) -> std::optional<int> {
+    if (text.size() < digits + (then.empty() ? 0 : 1)) return std::nullopt;
+    const auto value = parse_decimal(text.substr(0, digits));
+    if (!value || (!then.empty() && then.find(text[digits]) == std::string_view::npos)) {
+      return std::nullopt;
+    }
+    text.remove_prefix(digits + (then.empty() ? 0 : 1));
+    return static_cast<int>(*value);
+  };
+  const auto year = take(4, "-");
+  const auto month = take(2, "-");
+  const auto day = take(2, "Tt ");
+  const auto hour = take(2, ":");
+  const auto minute = take(2, ":");
+  const auto second = take(2, "");
+  if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
+  if (*month < 1 || *month > 12 || *day < 1 || *day > 31 || *hour > 23 || *minute > 59 ||
+      *second > 60) {
+    return std::nullopt;
+  }
+  if (text.starts_with('.')) {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789", 1), text.size());
+    if (end == 1) return std::nullopt;
+    text.remove_prefix(end);
+  }
+  int offset = 0;  // minutes
+  if (text != "Z" && text != "z") {
+    if (!text.starts_with('+') && !text.starts_with('-')) return std::nullopt;
+    const int sign = text[0] == '-' ? -1 : 1;
+    text.remove_prefix(1);
+    const auto hours = take(2, ":");
+    const auto minutes = take(2, "");
+    if (!hours || !minutes || *hours > 23 || *minutes > 59 || !text.empty()) return std::nullopt;
+    offset = sign * (*hours * 60 + *minutes);
+  }
+  std::tm parts{};
+  parts.tm_year = *year - 1900;
+  parts.tm_mon = *month - 1;
+  parts.tm_mday = *day;
+  parts.tm_hour = *hour;
+  parts.tm_min = *minute;
+  parts.tm_sec = *second;
+  return static_cast<std::int64_t>(::timegm(&parts)) - std::int64_t{offset} * 60;
 }
 
 }  // namespace proxycore::base

@@ -1,7 +1,7 @@
-// Small pure functions on text: ASCII case, trimming, integers without locale, HTTP dates.
+// Small pure functions on text: ASCII case, trimming, integers without locale, base64, dates.
 //
 // ASCII only: nothing here depends on a locale. Not here: host names (host.h), JSON (json.h).
-// Source: RFC 9110 §5.6 (tokens, dates), RFC 3629. Thread: any.
+// Source: RFC 9110 §5.6 (tokens, dates), RFC 3629, RFC 4648, RFC 3339. Thread: any.
 #pragma once
 
 #include <cstddef>
@@ -70,6 +70,13 @@ std::string hex(std::span<const unsigned char> bytes);
 // unspecified.
 bool parse_hex(std::string_view text, std::span<unsigned char> into) noexcept;
 
+// RFC 4648 §4, with padding.
+std::string base64(std::string_view bytes);
+// RFC 4648 §5, without padding, as JOSE has it (RFC 7515 §2).
+std::string base64url(std::string_view bytes);
+// Either alphabet, padded or not, no blanks; nullopt: it is something else.
+std::optional<std::string> parse_base64(std::string_view text);
+
 // How many bytes the UTF-8 character at the front of `text` takes, 1..4; 0 when it is none: cut
 // short, overlong, a surrogate or past U+10FFFF (RFC 3629 §4). Precondition: not empty.
 std::size_t utf8_length(std::string_view text) noexcept;
@@ -82,6 +89,9 @@ std::string shown(std::string_view text);
 std::string http_date(std::time_t seconds);
 // "1994-11-06T08:49:37.123Z".
 std::string iso_date(std::int64_t milliseconds);
+// Seconds since 1970 of "1994-11-06T08:49:37Z", with a fraction (dropped) and an offset or without
+// (RFC 3339 §5.6); nullopt: it is something else.
+std::optional<std::int64_t> parse_iso_date(std::string_view text) noexcept;
 // "06/Nov/1994:08:49:37 +0000", of the combined log format.
 std::string log_date(std::time_t seconds);
 

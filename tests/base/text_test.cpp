@@ -80,3 +80,46 @@ TEST_CASE("text: bytes in hex and back") {
     CHECK_FALSE(parse_hex(bad, read));
   }
 }
+
+TEST_CASE("text: base64 in both alphabets (RFC 4648 §10)") {
+  const std::pair<std::string, std::string> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"}};
+  for (const auto& [bytes, text] : vectors) {
+    CHECK(base64(bytes) == text);
+    CHECK(parse_base64(text) == bytes);
+    CHECK(parse_base64(base64url(bytes)) == bytes);
+  }
+  CHECK(base64("\xfb\xff\xbf") == "+/+/");
+  CHECK(base64url("\xfb\xff\xbf") == "-_-_");
+  CHECK(parse_base64("-_-_") == "\xfb\xff\xbf");
+  CHECK(parse_base64("+/+/") == "\xfb\xff\xbf");
+}
+
+TEST_CASE("text: what is no base64 is refused") {
+  for (const char* text :
+       {"Z", "Zg=", "Zg===", "Zm8=Zm8=", "Zm 9", "Zh==", "Zm9=", "=", "Z*==", "Zm9v="}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_base64(text).has_value());
+  }
+}
+
+TEST_CASE("text: dates of RFC 3339") {
+  CHECK(parse_iso_date("1994-11-06T08:49:37Z") == 784111777);
+  CHECK(parse_iso_date("1994-11-06T08:49:37.123456789Z") == 784111777);
+  CHECK(parse_iso_date("1994-11-06T10:19:37+01:30") == 784111777);
+  CHECK(parse_iso_date("1994-11-05t23:49:37-09:00") == 784111777);
+  CHECK(parse_iso_date("1969-12-31T23:59:59Z") == -1);
+  CHECK(parse_iso_date(iso_date(1'700'000'000'123)) == 1'700'000'000);
+  for (const char* text :
+       {"", "1994-11-06", "1994-11-06T08:49:37", "1994-13-06T08:49:37Z", "1994-11-06T24:49:37Z",
+        "1994-11-06T08:49:37.Z", "1994-11-06T08:49:37+1:00", "1994-11-06T08:49:37Zx",
+        "+994-11-06T08:49:37Z", "1994-11-06T08:49:37+01:00x"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_iso_date(text).has_value());
+  }
+}
