@@ -7,6 +7,7 @@
 #include "tls/accel/random.h"
 #include "tls/accel/start.h"
 #include "tls/context.h"
+#include "tls/digest.h"
 #include "tls/engine.h"
 #include <proxycore/host.h>
 
@@ -50,24 +51,6 @@ Error invalid(std::string_view what) {
 
 Error in_chain(std::size_t place, std::string_view what) {
   return invalid(what).within("certificate " + std::to_string(place) + " of the chain");
-}
-
-std::array<unsigned char, 32> sha256(const unsigned char* bytes, std::size_t size) {
-  std::array<unsigned char, 32> digest{};
-  std::size_t length = 0;
-  psa_hash_compute(PSA_ALG_SHA_256, bytes, size, digest.data(), digest.size(), &length);
-  return digest;
-}
-
-std::int64_t seconds_of(const mbedtls_x509_time& time) {
-  std::tm parts{};
-  parts.tm_year = time.year - 1900;
-  parts.tm_mon = time.mon - 1;
-  parts.tm_mday = time.day;
-  parts.tm_hour = time.hour;
-  parts.tm_min = time.min;
-  parts.tm_sec = time.sec;
-  return ::timegm(&parts);
 }
 
 std::string text_of(const mbedtls_x509_name& name) {
@@ -124,7 +107,7 @@ class SharedIssuers {
     for (const mbedtls_x509_crt* at = &chain->first; at != nullptr; at = at->next) {
       all.append(reinterpret_cast<const char*>(at->raw.p), at->raw.len);
     }
-    const Digest digest = sha256(reinterpret_cast<const unsigned char*>(all.data()), all.size());
+    const Digest digest = sha256(all);
     const std::lock_guard lock(mutex_);
     std::weak_ptr<const Issuers>& entry = known_[digest];
     if (auto same = entry.lock()) return same;
@@ -268,8 +251,8 @@ std::string Certificate::serial() const {
 }
 
 std::string Certificate::fingerprint() const {
-  const auto digest = sha256(parsed_->leaf.raw.p, parsed_->leaf.raw.len);
-  return base::hex(digest);
+  const mbedtls_x509_buf& raw = parsed_->leaf.raw;
+  return base::hex(sha256({reinterpret_cast<const char*>(raw.p), raw.len}));
 }
 
 bool Certificate::self_signed() const {
@@ -319,6 +302,17 @@ std::vector<std::string> names_in(const mbedtls_x509_crt& certificate) {
     add(canonical_name({reinterpret_cast<const char*>(at->val.p), at->val.len}));
   }
   return names;
+}
+
+std::int64_t seconds_of(const mbedtls_x509_time& time) {
+  std::tm parts{};
+  parts.tm_year = time.year - 1900;
+  parts.tm_mon = time.mon - 1;
+  parts.tm_mday = time.day;
+  parts.tm_hour = time.hour;
+  parts.tm_min = time.min;
+  parts.tm_sec = time.sec;
+  return ::timegm(&parts);
 }
 
 bool covers(std::string_view presented, std::string_view name) noexcept {

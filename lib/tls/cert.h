@@ -16,6 +16,7 @@
 #include <vector>
 
 struct mbedtls_x509_crt;
+struct mbedtls_x509_time;
 struct mbedtls_pk_context;
 
 namespace proxycore::tls {
@@ -64,6 +65,8 @@ class Certificate {
 
 // As Certificate::names(), of any certificate.
 std::vector<std::string> names_in(const mbedtls_x509_crt& certificate);
+// Since 1970.
+std::int64_t seconds_of(const mbedtls_x509_time& time);
 // Whether a name of a certificate is for `name`: the same, or "*." for one label. Both canonical.
 bool covers(std::string_view presented, std::string_view name) noexcept;
 
