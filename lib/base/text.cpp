@@ -168,6 +168,45 @@ std::string log_date(std::time_t seconds) {
                      utc.tm_min, utc.tm_sec);
 }
 
+std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t now_s) noexcept {
+  // "Sun 06 Nov 1994 08:49:37 GMT", "Sun Nov 6 08:49:37 1994"
+  std::array<std::string_view, 6> words{};
+  std::size_t count = 0;
+  constexpr std::string_view between = " ,-";
+  for (std::size_t at = text.find_first_not_of(between); at < text.size();) {
+    const std::size_t end = std::min(text.find_first_of(between, at), text.size());
+    if (count == words.size()) return std::nullopt;
+    words[count++] = text.substr(at, end - at);
+    at = text.find_first_not_of(between, end);
+  }
+  if (count == 5) words = {words[0], words[2], words[1], words[4], words[3], "GMT"};
+  const auto month = std::find(months.begin(), months.end(), words[2]);
+  const auto day = parse_decimal(words[1], 31);
+  auto year = parse_decimal(words[3], 9999);
+  const std::string_view time = words[4];
+  if (count < 5 || words[5] != "GMT" || month == months.end() || !day || *day == 0 || !year ||
+      time.size() != 8 || time[2] != ':' || time[5] != ':') {
+    return std::nullopt;
+  }
+  const auto hour = parse_decimal(time.substr(0, 2), 23);
+  const auto minute = parse_decimal(time.substr(3, 2), 59);
+  const auto second = parse_decimal(time.substr(6, 2), 60);
+  if (!hour || !minute || !second) return std::nullopt;
+  if (words[3].size() == 2) {  // RFC 9110 §5.6.7
+    const std::uint64_t this_year = 1970 + static_cast<std::uint64_t>(now_s) / 31'556'952;
+    *year += this_year / 100 * 100;
+    if (*year > this_year + 50) *year -= 100;
+  }
+  std::tm parts{};
+  parts.tm_year = static_cast<int>(*year) - 1900;
+  parts.tm_mon = static_cast<int>(month - months.begin());
+  parts.tm_mday = static_cast<int>(*day);
+  parts.tm_hour = static_cast<int>(*hour);
+  parts.tm_min = static_cast<int>(*minute);
+  parts.tm_sec = static_cast<int>(*second);
+  return ::timegm(&parts);
+}
+
 std::string iso_date(std::int64_t milliseconds) {
   const std::int64_t part = ((milliseconds % 1000) + 1000) % 1000;
   const auto seconds = static_cast<std::time_t>((milliseconds - part) / 1000);

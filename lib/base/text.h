@@ -96,3 +96,6 @@ std::optional<std::int64_t> parse_iso_date(std::string_view text) noexcept;
 std::string log_date(std::time_t seconds);
 
 }  // namespace proxycore::base
+// Seconds since 1970 of that, or of the two older forms ("Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov
+// 6 08:49:37 1994"); a year of two digits is at most 50 years after `now_s`. nullopt: it is none.
+std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t now_s) noexcept;

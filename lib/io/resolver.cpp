@@ -19,6 +19,26 @@ Error failed(Errc code, const std::string& name, std::string_view why) {
   return {code, fmt::format("resolve '{}': {}", name, why)};
 }
 
+struct SystemQuery {
+  std::shared_ptr<Inbox> inbox;
+  std::string name;
+  base::UniqueFunction<void(Addresses)> done;
+  Addresses answer = Error{};
+
+  static void* run(void* query) {
+    std::unique_ptr<SystemQuery> self(static_cast<SystemQuery*>(query));
+    self->answer = look_up(self->name);
+    deliver(std::move(self));
+    return nullptr;
+  }
+  static void deliver(std::unique_ptr<SystemQuery> self) {
+    const std::shared_ptr<Inbox> inbox = self->inbox;
+    inbox->post([self = std::move(self)] { self->done(std::move(self->answer)); });
+  }
+};
+
+}  // namespace
+
 Addresses look_up(const std::string& name) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -41,26 +61,6 @@ Addresses look_up(const std::string& name) {
   if (all.empty()) return failed(Errc::not_found, name, "no address");
   return all;
 }
-
-struct SystemQuery {
-  std::shared_ptr<Inbox> inbox;
-  std::string name;
-  base::UniqueFunction<void(Addresses)> done;
-  Addresses answer = Error{};
-
-  static void* run(void* query) {
-    std::unique_ptr<SystemQuery> self(static_cast<SystemQuery*>(query));
-    self->answer = look_up(self->name);
-    deliver(std::move(self));
-    return nullptr;
-  }
-  static void deliver(std::unique_ptr<SystemQuery> self) {
-    const std::shared_ptr<Inbox> inbox = self->inbox;
-    inbox->post([self = std::move(self)] { self->done(std::move(self->answer)); });
-  }
-};
-
-}  // namespace
 
 Resolver::Query Resolver::system_query() {
   return [](Loop& loop, const std::string& name, base::UniqueFunction<void(Addresses)> done) {

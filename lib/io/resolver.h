@@ -28,6 +28,9 @@ namespace proxycore::io {
 
 using Addresses = Result<std::vector<Address>>;  // never empty; port 0
 
+// getaddrinfo(3), which blocks for as long as it likes. Errors: not_found, busy, io. Thread: any.
+Addresses look_up(const std::string& name);
+
 class Resolver {
  public:
   // Unlinks itself when destroyed: that cancels.

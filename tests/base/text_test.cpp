@@ -123,3 +123,20 @@ TEST_CASE("text: dates of RFC 3339") {
     CHECK_FALSE(parse_iso_date(text).has_value());
   }
 }
+
+TEST_CASE("text: dates of HTTP in their three forms (RFC 9110 §5.6.7)") {
+  constexpr std::int64_t now = 1'790'000'000;  // 2026
+  constexpr std::int64_t then = 784'111'777;
+  CHECK(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT", now) == then);
+  CHECK(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT", now) == then);
+  CHECK(parse_http_date("Sun Nov  6 08:49:37 1994", now) == then);
+  CHECK(parse_http_date("Saturday, 06-Nov-27 00:00:00 GMT", now) == 1'825'459'200);
+  for (const std::string_view text :
+       {"", "soon", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 08:49:37 CET",
+        "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Now 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT GMT",
+        "Sun, 06 Nov 1994 8:49:370 GMT", "Sun, 06 Nov -1994 08.49.37 GMT"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_http_date(text, now).has_value());
+  }
+}
