@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
 
@@ -72,8 +73,7 @@ void write_to_stderr(LogLevel level, std::string_view line) {
   if (journal) {
     whole.append(journal_prefix(level));
   } else {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    whole.append(base::iso_date(std::chrono::duration_cast<Millis>(now).count()));
+    whole.append(base::iso_date(base::now_ms()));
     whole.push_back(' ');
   }
   whole.append(line);

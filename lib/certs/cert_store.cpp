@@ -1,9 +1,9 @@
+#include "base/clock.h"
 #include "store/repo.h"
 #include "tls/cert.h"
 #include <proxycore/cert.h>
 #include <proxycore/host.h>
 
-#include <chrono>
 #include <utility>
 
 namespace proxycore {
@@ -40,8 +40,7 @@ Result<void> CertStore::put(std::string_view name, const CertBundle& bundle, con
   store::Certificate kept;
   PX_TRY(kept.name, kept_name(name));
   PX_TRY(const auto certificate, tls::Certificate::load(bundle));
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  PX_CHECK(tls::gate(certificate, kept.name, std::chrono::duration_cast<Seconds>(now).count()));
+  PX_CHECK(tls::gate(certificate, kept.name, base::now_s()));
   kept.fullchain_pem = bundle.chain_pem;
   kept.privkey_pem = bundle.key_pem;
   kept.cert_pem = first_of(bundle.chain_pem);

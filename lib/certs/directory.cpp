@@ -1,12 +1,10 @@
 #include "certs/directory.h"
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 namespace proxycore::certs {
@@ -36,32 +34,13 @@ std::vector<std::string> candidates(const std::string& name) {
   return all;
 }
 
-Result<std::string> read_file(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
-                                                             std::fclose);
-  std::string text;
-  if (file) {
-    text.resize(most_file + 1);
-    errno = 0;
-    text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-    if (text.size() > most_file)
-      return Error{Errc::limit, path + ": expected at most 1 MiB of PEM"};
-    if (std::ferror(file.get()) == 0) return text;
-  }
-  const int reason = errno;
-  const Errc code = reason == ENOENT || reason == ENOTDIR ? Errc::not_found
-                    : reason == EACCES                    ? Errc::denied
-                                                          : Errc::io;
-  return Error{code, path + ": cannot be read: " + std::strerror(reason)};
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const tls::Certificate>> load_files(const std::string& chain,
                                                            const std::string& key) {
   CertBundle bundle;
-  PX_TRY(bundle.chain_pem, read_file(chain));
-  PX_TRY(bundle.key_pem, read_file(key));
+  PX_TRY(bundle.chain_pem, base::read_file(chain, most_file));
+  PX_TRY(bundle.key_pem, base::read_file(key, most_file));
   auto loaded = tls::Certificate::load(bundle);
   if (!loaded) return std::move(loaded).error().within(chain + " with " + key);
   return loaded;
@@ -115,9 +94,7 @@ void Directory::declare(const Declared& declared) {
 }
 
 std::int64_t Directory::now() const {
-  if (options_.now) return options_.now();
-  const auto since = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Seconds>(since).count();
+  return options_.now ? options_.now() : base::now_s();
 }
 
 void Directory::run() {

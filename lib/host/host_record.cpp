@@ -1,11 +1,11 @@
 #include "host/host_record.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "host/keys.h"
 #include "host/record_fields.h"
 
 #include <array>
-#include <chrono>
 #include <set>
 #include <utility>
 #include <vector>
@@ -191,11 +191,6 @@ using namespace host;
 
 namespace {
 
-std::int64_t now_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Millis>(now).count();
-}
-
 // The keys a name may have: the canonical one, and the name's own spelling if it is another.
 Result<std::vector<std::string>> keys_of(std::string_view host) {
   PX_TRY(const std::string canonical, HostName::canonical_pattern(host));
@@ -219,7 +214,7 @@ Result<void> save(Store& store, const Host& host, const Deadline& by) {
       record = before;
       for (const std::string_view name : known_fields) record.erase(std::string(name));
     }
-    next.updated_on = now_ms();
+    next.updated_on = base::now_ms();
     if (!next.created_on) next.created_on = next.updated_on;
     record.merge(record_of(next));
     return record;

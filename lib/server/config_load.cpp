@@ -1,15 +1,12 @@
 #include "server/config_load.h"
 
+#include "base/file.h"
 #include "base/text.h"
 #include "server/config_keys.h"
 #include "server/tiers.h"
 #include <proxycore/config.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -360,29 +357,6 @@ Result<toml::table> parse_toml(std::string_view text, std::string_view file) {
   }
 }
 
-Result<std::string> read_file(const std::string& path) {
-  const auto failed = [&] {
-    const int reason = errno;
-    const Errc code = reason == ENOENT || reason == ENOTDIR ? Errc::not_found
-                      : reason == EISDIR                    ? Errc::invalid
-                      : reason == EACCES                    ? Errc::denied
-                                                            : Errc::io;
-    return Error{code, fmt::format("{}: cannot be read: {}", path, std::strerror(reason))};
-  };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
-                                                             std::fclose);
-  if (!file) return failed();
-  std::string text;
-  std::size_t size = 0;
-  do {
-    text.resize(std::max(2 * size, std::size_t{64} * 1024));
-    size += std::fread(text.data() + size, 1, text.size() - size, file.get());
-    if (std::ferror(file.get()) != 0) return failed();
-  } while (size == text.size() && size <= server::max_config_size);
-  text.resize(size);
-  return text;
-}
-
 }  // namespace
 
 Result<Config> parse_config(std::string_view text, std::string_view name) {
@@ -396,7 +370,7 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
 }
 
 Result<Config> load_config(const std::string& path) {
-  PX_TRY(const std::string text, read_file(path));
+  PX_TRY(const std::string text, base::read_file(path, server::max_config_size));
   return parse_config(text, path);
 }
 

@@ -1,10 +1,10 @@
 #include "server/route_feed.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/keys.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace proxycore::server {
@@ -25,11 +25,6 @@ constexpr Millis repeats[] = {Millis{40}, Millis{200}, Millis{1'000}};
 constexpr std::size_t most_repeats = 1'000;  // beyond, it is told once
 // Fewer may go at once without anybody asking why.
 constexpr std::size_t least_suspicious = 100;
-
-std::int64_t wall_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Millis>(now).count();
-}
 
 bool is_conflict(const Error& why) {
   return why.code == Errc::conflict || why.code == Errc::invalid;
@@ -169,7 +164,7 @@ void RouteFeed::look_after() {
   const std::lock_guard one(reading_);
   const bool current = !away_ && store_.health().reachable;
   if (!current) return mark_away();
-  const std::int64_t now = wall_ms();
+  const std::int64_t now = base::now_ms();
   bool confirm = false;
   {
     const std::lock_guard lock(mutex_);
@@ -227,7 +222,7 @@ Result<void> RouteFeed::read_whole(RouteSource::Clash clash, Belief belief,
   state_.known = true;
   state_.from_copy = false;
   state_.distrusted = false;
-  state_.synced = wall_ms();
+  state_.synced = base::now_ms();
   return {};
 }
 

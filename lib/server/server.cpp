@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/line_writer.h"
 #include "base/log.h"
 #include "base/snapshot.h"
@@ -471,9 +472,7 @@ server::Vitals Server::Parts::vitals() {
   vitals.remote = redis::Url::has_scheme(vitals.store);
   vitals.whole_table = feed->whole();
   vitals.lookup_service = lookup_service ? &lookup_service->counters() : nullptr;
-  vitals.now =
-      std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
-          .count();
+  vitals.now = base::now_ms();
   vitals.stopping = draining_ || stopped_;
   return vitals;
 }

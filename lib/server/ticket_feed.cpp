@@ -1,10 +1,10 @@
 #include "server/ticket_feed.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace proxycore::server {
@@ -20,11 +20,6 @@ constexpr Millis first_limit{2'000};  // a start does not wait for a store that 
 constexpr std::int64_t settle_ms = 90'000;
 // Clocks of two machines may differ by that.
 constexpr std::int64_t skew_ms = 3'600'000;
-
-std::int64_t wall_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Millis>(now).count();
-}
 
 std::string spelled(const tls::TicketKey& key, std::int64_t made) {
   return std::to_string(made) + ' ' + base::hex(key.secret);
@@ -140,7 +135,7 @@ Result<TicketFeed::Keys> TicketFeed::prepare() {
     wake_.notify_one();
   });
   if (watching) watch_ = *std::move(watching);
-  const std::int64_t now = wall_ms();
+  const std::int64_t now = base::now_ms();
   const Deadline by = Deadline::in(first_limit);
   auto keys = look(now, by);
   if (keys) return keys;
@@ -168,7 +163,7 @@ void TicketFeed::run() {
     if (ending_) return;
     changed_ = false;
     lock.unlock();
-    auto keys = look(wall_ms(), Deadline::in(store_limit, stop_.get_token()));
+    auto keys = look(base::now_ms(), Deadline::in(store_limit, stop_.get_token()));
     if (keys && *keys != nullptr) publish_(*keys);
     pause = keys ? look_pause : retry_pause;
     lock.lock();

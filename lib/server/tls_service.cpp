@@ -1,5 +1,6 @@
 #include "server/tls_service.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/keys.h"
 #include "tls/context.h"
@@ -97,13 +98,11 @@ Result<std::shared_ptr<const tls::Credentials>> TlsService::make_fallback() {
 // The one of all who share the store; without the store, that of its copy.
 Result<CertBundle> TlsService::kept_fallback() {
   const Deadline by = Deadline::in(store_limit);
-  const auto now =
-      std::chrono::duration_cast<Seconds>(std::chrono::system_clock::now().time_since_epoch());
   tls::SelfSigned wanted;
   wanted.names = {std::string(fallback_name)};
   wanted.common_name = "proxycore fallback certificate";
-  wanted.not_before = (now - Seconds{86'400}).count();
-  wanted.not_after = (now + fallback_life).count();
+  wanted.not_before = base::now_s() - 86'400;
+  wanted.not_after = base::now_s() + fallback_life.count();
   PX_TRY(CertBundle made, tls::self_signed(wanted));
   const auto kept = [&made] {
     return Record{{std::string(chain_field), made.chain_pem},

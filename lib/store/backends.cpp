@@ -27,11 +27,6 @@ Result<void> check_ttl(Ttl ttl) {
 
 }  // namespace
 
-std::int64_t wall_clock() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Millis>(now).count();
-}
-
 Result<void> check_write(std::string_view key, const Record& record, Ttl ttl) {
   PX_CHECK(check_key("key", key));
   PX_CHECK(check_ttl(ttl));

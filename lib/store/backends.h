@@ -4,6 +4,7 @@
 // Thread: functions, any.
 #pragma once
 
+#include "base/clock.h"
 #include "redis/url.h"
 #include <proxycore/store.h>
 
@@ -20,14 +21,13 @@ namespace proxycore::store {
 // restarts; a clock that is set back lets a record or a lock live longer, which is why leases carry
 // fencing tokens.
 using Clock = std::function<std::int64_t()>;
-std::int64_t wall_clock();
 
 std::unique_ptr<Store> make_memory(Clock clock);
 // Errors: as open_sqlite.
 Result<std::unique_ptr<Store>> make_sqlite(const std::string& path, Clock clock);
 struct RedisOptions {
-  Clock clock = wall_clock;  // records end by the server's clock, not by this one
-  Seconds poll{30};          // how often a prefix is told where the server tells nothing
+  Clock clock = base::now_ms;  // records end by the server's clock, not by this one
+  Seconds poll{30};            // how often a prefix is told where the server tells nothing
 };
 std::unique_ptr<Store> make_redis(const redis::Url& url, const RedisOptions& options);
 

@@ -269,7 +269,7 @@ std::unique_ptr<Store> make_memory(Clock clock) {
 }  // namespace store
 
 std::unique_ptr<Store> open_memory() {
-  return store::make_memory(store::wall_clock);
+  return store::make_memory(base::now_ms);
 }
 
 }  // namespace proxycore

@@ -1,10 +1,10 @@
 #include "store/repo.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "host/keys.h"
 #include "host/record_fields.h"
-#include "store/backends.h"
 
 #include <algorithm>
 #include <array>
@@ -240,7 +240,7 @@ Record rewritten(const T& item, const Record& before) {
   const Written old = written_of(before);
   if (next.written.created_by.empty()) next.written.created_by = old.created_by;
   if (!next.written.created_on) next.written.created_on = old.created_on;
-  next.written.updated_on = wall_clock();
+  next.written.updated_on = base::now_ms();
   if (!next.written.created_on) next.written.created_on = next.written.updated_on;
   Record record = before;
   // All that a provider's vendor wants is known: it is in `settings`, or was taken away.

@@ -735,7 +735,7 @@ Result<std::unique_ptr<Store>> make_sqlite(const std::string& path, Clock clock)
 }  // namespace store
 
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path) {
-  return store::make_sqlite(path, store::wall_clock);
+  return store::make_sqlite(path, base::now_ms);
 }
 
 }  // namespace proxycore

@@ -1,14 +1,12 @@
 #include "tls/context.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/file.h"
 #include "tls/accel/random.h"
 #include "tls/accel/start.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
 #include <span>
 #include <utility>
 
@@ -56,12 +54,7 @@ constexpr std::uint16_t signatures[] = {
 };
 constexpr Millis longest_ticket{7LL * 86'400'000};  // RFC 8446 §4.6.1
 constexpr std::int64_t clock_skew = 5'000;          // milliseconds between our machines
-
-std::int64_t wall_clock() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
+constexpr std::size_t most_authorities = 16 << 20;  // bytes of their file
 
 Error failed(std::string_view operation, int status) {
   char why[160] = {};
@@ -143,7 +136,8 @@ int ServerContext::Parts::write_ticket(void* self, const mbedtls_ssl_session* se
   std::size_t session_size = 0;
   const int status = mbedtls_ssl_session_save(session, place.data(), place.size(), &session_size);
   if (status != 0) return status;
-  const auto sealed = parts->keys->seal(place.first(session_size), parts->name, wall_clock(), room);
+  const auto sealed =
+      parts->keys->seal(place.first(session_size), parts->name, base::now_ms(), room);
   if (!sealed) return MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL;
   *size = *sealed;
   *lifetime_s = static_cast<std::uint32_t>(parts->lifetime.count() / 1000);
@@ -155,7 +149,7 @@ int ServerContext::Parts::parse_ticket(void* self, mbedtls_ssl_session* session,
   const auto* parts = static_cast<const Parts*>(self);
   const auto opened = parts->keys->open({ticket, size}, parts->name);
   if (!opened) return MBEDTLS_ERR_SSL_INVALID_MAC;
-  const std::int64_t age = wall_clock() - opened->made;
+  const std::int64_t age = base::now_ms() - opened->made;
   if (age < -clock_skew || age > parts->lifetime.count()) {
     return MBEDTLS_ERR_SSL_SESSION_TICKET_EXPIRED;
   }
@@ -226,21 +220,7 @@ Result<std::shared_ptr<const Authorities>> Authorities::load(const std::string& 
 }
 
 Result<std::shared_ptr<const Authorities>> Authorities::load_file(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "re");
-  if (file == nullptr) {
-    return Error{errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno)};
-  }
-  constexpr std::size_t most = 16 << 20;
-  std::string pem;
-  char part[16 << 10];
-  std::size_t size = 0;
-  while (pem.size() < most && (size = std::fread(part, 1, sizeof part, file)) > 0) {
-    pem.append(part, size);
-  }
-  const bool broken = std::ferror(file) != 0;
-  std::fclose(file);
-  if (broken) return Error{Errc::io, path + ": it cannot be read"};
-  if (pem.size() >= most) return Error{Errc::invalid, path + ": over 16 MiB"};
+  PX_TRY(const std::string pem, base::read_file(path, most_authorities));
   auto loaded = load(pem);
   if (!loaded) return std::move(loaded).error().within(path);
   return loaded;

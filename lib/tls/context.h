@@ -51,7 +51,7 @@ class Authorities {
  public:
   // Errors: invalid (no certificate in `pem`).
   static Result<std::shared_ptr<const Authorities>> load(const std::string& pem);
-  // From a PEM file. Errors: not_found, io (the file), invalid.
+  // From a PEM file. Errors: those of base::read_file, invalid.
   static Result<std::shared_ptr<const Authorities>> load_file(const std::string& path);
   // Those that the system trusts. Errors: not_found (none where systems keep them), invalid.
   static Result<std::shared_ptr<const Authorities>> system();

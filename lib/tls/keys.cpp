@@ -1,5 +1,6 @@
 #include "tls/keys.h"
 
+#include "base/clock.h"
 #include "tls/accel/private_key.h"
 #include "tls/accel/random.h"
 #include "tls/accel/start.h"
@@ -237,7 +238,7 @@ namespace proxycore {
 
 Result<CertBundle> self_signed(const std::vector<std::string>& names) {
   constexpr std::int64_t day = 86'400;
-  const auto now = static_cast<std::int64_t>(std::time(nullptr));
+  const auto now = base::now_s();
   // A day back, for clocks that are behind.
   return tls::self_signed({names, tls::KeyType::ecdsa, now - day, now + 365 * day});
 }

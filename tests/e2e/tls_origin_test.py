@@ -178,7 +178,7 @@ def _(directory):
     done = subprocess.run([harness.program, "--config", config], capture_output=True, text=True, timeout=PATIENCE,
                           check=False, cwd=directory)
     said = done.stdout + done.stderr
-    expect(done.returncode not in (0, None) and f"tls.origin_ca: {directory}/none.pem: No such file" in said, said)
+    expect(done.returncode not in (0, None) and f"tls.origin_ca: {directory}/none.pem: cannot be read: No such file" in said, said)
 
 
 @test("a target whose certificate is not valid counts as failed, and the other one answers")

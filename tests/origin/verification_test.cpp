@@ -72,7 +72,7 @@ TEST_CASE("verification: a file that is missing, or has none, is an error that n
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == Errc::not_found);
   CHECK(missing.error().detail ==
-        "tls.origin_ca: " + config.origin_ca + ": No such file or directory");
+        "tls.origin_ca: " + config.origin_ca + ": cannot be read: No such file or directory");
   config.origin_ca = written(directory, "empty.pem", "nothing");
   const auto empty = verification.load(config);
   REQUIRE_FALSE(empty);

@@ -1,12 +1,12 @@
 #include "server/ticket_feed.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "support/away_store.h"
 #include "support/eventually.h"
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,18 +26,13 @@ Deadline soon() {
   return Deadline::in(Seconds{5});
 }
 
-std::int64_t now_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<Millis>(now).count();
-}
-
 // A ticket of the first keys can be opened with the second.
 bool resumes(const TicketFeed::Keys& first, const TicketFeed::Keys& second) {
   std::array<unsigned char, 200> ticket{};
   const std::string_view session = "session";
   const auto size =
       first->seal({reinterpret_cast<const unsigned char*>(session.data()), session.size()},
-                  "a.test", now_ms(), ticket);
+                  "a.test", base::now_ms(), ticket);
   REQUIRE(size);
   return second->open(std::span(ticket).first(*size), "a.test").has_value();
 }
@@ -53,7 +48,7 @@ void put_key(Store& store, unsigned char name, std::int64_t age_ms) {
   Record record;
   if (auto before = store.get(record_key, soon())) record = *before;
   record.insert_or_assign(base::hex(name_bytes),
-                          std::to_string(now_ms() - age_ms) + " " + base::hex(secret));
+                          std::to_string(base::now_ms() - age_ms) + " " + base::hex(secret));
   REQUIRE(store.put(record_key, record, {}, soon()));
 }
 
