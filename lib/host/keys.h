@@ -65,13 +65,22 @@ constexpr std::optional<Member> member(std::string_view key) noexcept {
   return Member{longest, key.substr(longest.size())};
 }
 
+// Of proxycore alone: what happened to a name's certificate and comes next, names that visitors
+// wait for, the certificate before the present one, CAs' accounts, and TXT records to be removed.
+inline constexpr std::string_view own_prefix = "proxycore_";  // of all of them
+inline constexpr std::string_view story_prefix = "proxycore_story_";
+inline constexpr std::string_view wish_prefix = "proxycore_wish_";
+inline constexpr std::string_view previous_prefix = "proxycore_previous_";
+inline constexpr std::string_view acme_account_prefix = "proxycore_acme_account_";
+inline constexpr std::string_view txt_prefix = "proxycore_txt_";
+
 inline constexpr std::string_view certificate_suffix = ":latest";
 inline constexpr std::string_view challenge_infix = ":challenge:";
 inline constexpr std::string_view issue_lock_suffix = ":issue_cert_lock";
 
 // Whether Redis holds one text under that key, not a hash; its record is {text_field: text}.
 constexpr bool is_text(std::string_view key) noexcept {
-  if (key.starts_with("proxy_")) return false;
+  if (key.starts_with("proxy_") || key.starts_with(own_prefix)) return false;
   return key.ends_with(certificate_suffix) || key.ends_with(issue_lock_suffix) ||
          key.find(challenge_infix) != std::string_view::npos;
 }
@@ -111,9 +120,22 @@ inline std::string certificate(std::string_view name) {
 inline std::string challenge(std::string_view domain, std::string_view token) {
   return detail::join(domain, challenge_infix, token);
 }
+inline std::string story(std::string_view name) {
+  return detail::join(story_prefix, name);
+}
+inline std::string wish(std::string_view name) {
+  return detail::join(wish_prefix, name);
+}
+inline std::string previous(std::string_view name) {
+  return detail::join(previous_prefix, name);
+}
 // Held by who is getting a certificate.
 inline std::string issue_lock(std::string_view domain) {
   return detail::join(domain, issue_lock_suffix);
+}
+// A TXT record that we have put into a zone: `name` is relative to it.
+inline std::string txt(std::string_view zone, std::string_view name, std::string_view value) {
+  return detail::join(txt_prefix, value, "/").append(name).append("/").append(zone);
 }
 
 }  // namespace proxycore::host::keys

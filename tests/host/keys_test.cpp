@@ -17,6 +17,13 @@ TEST_CASE("keys: are those of an existing installation") {
   CHECK(keys::issue_lock("example.com") == "example.com:issue_cert_lock");
 }
 
+TEST_CASE("keys: records of our own are told from those of an existing installation") {
+  CHECK(keys::txt("a.test", "_acme-challenge.b", "v-1") ==
+        "proxycore_txt_v-1/_acme-challenge.b/a.test");
+  CHECK_FALSE(keys::member(keys::txt("a.test", "@", "v")).has_value());
+  CHECK_FALSE(keys::is_text(keys::txt("a.test", "@", ":challenge:")));
+}
+
 TEST_CASE("keys: a key is the prefix of its model and the name that the index lists") {
   const auto host = keys::member("proxy_Host_*.a.test");
   REQUIRE(host);
