@@ -34,7 +34,7 @@ ARROWS = {
     "store": "base host redis",
     "auth": "base store",
     "client": "base io tls http",
-    "dns": "base client tls",
+    "dns": "base io client tls",
     "acme": "base tls client dns",
     "certs": "base tls host store client acme dns",
     "admin": "base host store auth dns certs",
