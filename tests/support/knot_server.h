@@ -27,8 +27,9 @@ class KnotServer {
   static constexpr const char* secret = "YSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcy4uLi4=";
 
   // Zone -> its records beside SOA and NS, as in a zone file.
-  explicit KnotServer(const std::map<std::string, std::string>& zones,
-                      const std::string& algorithm = "hmac-sha256") {
+  using Zones = std::map<std::string, std::string>;
+
+  explicit KnotServer(const Zones& zones, const std::string& algorithm = "hmac-sha256") {
     std::ostringstream config;
     config << "server:\n  rundir: " << dir_.path() << "\n  udp-workers: 1\n  tcp-workers: 1\n"
            << "  background-workers: 1\n  listen: 127.0.0.1@";
