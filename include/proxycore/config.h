@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,6 +80,47 @@ struct Config {
 
   TlsConfig tls = {};  // tls.*
 
+  // Certificates by ACME (RFC 8555), for names of hosts that have none of their own.
+  struct Acme {
+    bool enabled = false;  // acme.enabled: get them, and renew them
+    // acme.directory: the CA's directory
+    std::string directory = "https://acme-v02.api.letsencrypt.org/directory";
+    std::string ca = {};     // acme.ca: PEM file of a root that the CA's own API is trusted by, too
+    std::string email = {};  // acme.email: where the CA may write to; empty: nowhere
+    bool agree_tos = false;  // acme.agree_tos: its terms of service are agreed to; needed
+    std::string eab_kid = {};  // acme.eab_kid: external account (RFC 8555 §7.3.4); empty: none
+    std::string eab_key_file = {};  // acme.eab_key_file: its MAC key, base64url
+    // acme.challenge: what names are proved by, the preferred first: "http-01", "dns-01". Wildcards
+    // are always by dns-01.
+    std::vector<std::string> challenge = {"http-01"};
+    std::string profile = {};          // acme.profile: the CA's, by name; empty: its default
+    std::string preferred_chain = {};  // acme.preferred_chain: common name of a root; empty: any
+    std::string key_type = "ecdsa";    // acme.key_type: "ecdsa" (P-256) or "rsa" (2048 bits)
+    // acme.renew: "ari": when the CA proposes (RFC 9773), else by lifetime; "lifetime": after two
+    // thirds of it, half of one under ten days.
+    std::string renew = "ari";
+    // acme.resolvers: recursive DNS servers, "address:port"; empty: the system's
+    std::vector<std::string> resolvers = {};
+    // acme.authoritative: asked whether TXT records are there, in place of a zone's own servers
+    std::vector<std::string> authoritative = {};
+    bool on_demand = true;        // acme.on_demand: also when a visitor asks for a name first
+    std::uint32_t pending = 100;  // acme.pending: names that visitors wait for at once, 1..100000
+    std::uint32_t names_per_pattern =
+        100;  // acme.names_per_pattern: names of one pattern that visitors may ask for, per hour
+  } acme = {};
+
+  // Who gets and renews certificates.
+  struct Renew {
+    // renew.in_process: proxyd does. Absent: it does if the store is on this machine alone.
+    std::optional<bool> in_process = {};
+    // renew.key_file: seals account keys and DNS credentials at rest; made if it is not there
+    std::string key_file = "proxycore.key";
+    std::string webhook = {};    // renew.webhook: told of failures and of certificates; empty: none
+    std::uint32_t parallel = 4;  // renew.parallel: certificates at a time, 1..64
+    // renew.plugins: directory of DNS providers (*.so); empty: none
+    std::string plugins = {};
+  } renew = {};
+
   struct Workers {
     std::uint32_t count = 0;  // workers.count: threads, 1..1024; 0: one per core
   } workers = {};
@@ -108,10 +150,12 @@ struct Config {
     std::uint64_t body_size = 4ULL << 30;  // limits.body_size: bytes of a request body, 413
     std::uint32_t origin_connections =
         1024;  // limits.origin_connections: per target and worker, 503
+    std::uint32_t http2_streams =
+        128;  // limits.http2_streams: requests at once on one HTTP/2 connection, 1..1000
   } limits = {};
 
   struct Origins {
-    std::uint32_t idle_connections = 128;  // origins.idle_connections: kept per target and worker
+    std::uint32_t idle_connections = 512;  // origins.idle_connections: kept per target and worker
     std::uint32_t failures = 3;            // origins.failures: consecutive, then cool-down
     Millis cool_down{10'000};              // origins.cool_down: how long a failed target rests
     Millis resolve_ttl{30'000};            // origins.resolve_ttl: how long a resolved name is used

@@ -96,6 +96,10 @@ struct Host {
   // "targetServerName": whom a TLS target is asked for (SNI), and whose certificate it has to show.
   // Empty: the target's own name or address.
   std::string target_server_name = {};
+  // "challengeType": how its certificate is got (RFC 8555 §8). "HTTP-01"; "DNS-01" and, of
+  // "*.name", "DNS-01-wildcard"; "wildcardChild": that of its wildcard is enough; "none": none is.
+  // Empty: as its name and the configuration want it.
+  std::string challenge_type = {};
   bool pass_host = true;  // "host-pass-though" (sic); false: the target's name is sent as Host
 
   // Milliseconds; absent: the server's defaults ([timeouts] in the configuration).

@@ -17,12 +17,6 @@ Error field_error(std::string_view field, std::string_view why) {
   return {Errc::invalid, std::string("field '").append(field).append("': ").append(why)};
 }
 
-// Whether the last label is a number: then it is meant as an IPv4 address (RFC 3986 §3.2.2).
-bool looks_like_ipv4(std::string_view name) noexcept {
-  const std::string_view last = name.substr(name.rfind('.') + 1);
-  return !last.empty() && last.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
 // The name of a target: an address without brackets, or a canonical host name.
 Result<std::string> target_name(std::string_view text) {
   const auto refuse = [text](std::string_view why) {
@@ -39,7 +33,7 @@ Result<std::string> target_name(std::string_view text) {
   if (colons == 1) return refuse(": expected an address or name without port");
   PX_TRY(std::string name, HostName::canonical(text));
   in_addr address{};
-  if (looks_like_ipv4(name) && inet_pton(AF_INET, name.c_str(), &address) != 1) {
+  if (base::is_address(name) && inet_pton(AF_INET, name.c_str(), &address) != 1) {
     return refuse(" is no IPv4 address");
   }
   return name;
@@ -109,6 +103,18 @@ Result<void> Host::validate() {
     auto asked = target_name(target_server_name);
     if (!asked) return field_error("targetServerName", asked.error().detail);
     target_server_name = *std::move(asked);
+  }
+
+  constexpr std::string_view challenges[] = {
+      "", "HTTP-01", "DNS-01", "DNS-01-wildcard", "wildcardChild", "none"};
+  if (std::find(std::begin(challenges), std::end(challenges), challenge_type) ==
+      std::end(challenges)) {
+    return field_error("challengeType",
+                       "expected HTTP-01, DNS-01, DNS-01-wildcard, wildcardChild or none, found " +
+                           base::shown(challenge_type));
+  }
+  if (challenge_type == "DNS-01-wildcard" && !host.starts_with("*.")) {
+    return field_error("challengeType", "DNS-01-wildcard is for names that begin with '*.'");
   }
 
   constexpr Millis day = std::chrono::hours{24};

@@ -28,6 +28,7 @@ constexpr std::string_view hsts = "hsts_enabled";
 constexpr std::string_view targetssl = "targetssl";
 constexpr std::string_view target_verify = "targetVerify";
 constexpr std::string_view target_server_name = "targetServerName";
+constexpr std::string_view challenge_type = "challengeType";
 constexpr std::string_view pass_host = "host-pass-though";
 constexpr std::string_view connect_timeout = "connectTimeout";
 constexpr std::string_view first_byte_timeout = "firstByteTimeout";
@@ -50,6 +51,7 @@ constexpr std::string_view known_fields[] = {field::host,
                                              field::targetssl,
                                              field::target_verify,
                                              field::target_server_name,
+                                             field::challenge_type,
                                              field::pass_host,
                                              field::connect_timeout,
                                              field::idle_timeout,
@@ -95,6 +97,7 @@ Result<Host> host_from(const Record& record) {
   if (const std::string* name = find(record, field::target_server_name)) {
     host.target_server_name = *name;
   }
+  if (const std::string* type = find(record, field::challenge_type)) host.challenge_type = *type;
   host.pass_host = boolean(record, field::pass_host, host.pass_host);
   PX_TRY(host.connect_timeout, timeout(record, field::connect_timeout));
   PX_TRY(host.first_byte_timeout, timeout(record, field::first_byte_timeout));
@@ -134,6 +137,7 @@ Record record_of(const Host& host) {
     set(field::target_verify, spelled(host.target_verify == TargetVerify::yes));
   }
   if (!host.target_server_name.empty()) set(field::target_server_name, host.target_server_name);
+  if (!host.challenge_type.empty()) set(field::challenge_type, host.challenge_type);
   if (!host.pass_host) set(field::pass_host, spelled(false));
   set_timeout(field::connect_timeout, host.connect_timeout);
   set_timeout(field::first_byte_timeout, host.first_byte_timeout);

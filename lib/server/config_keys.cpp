@@ -61,6 +61,33 @@ Result<void> alpn(std::string_view text) {
   return expected("'h2' or 'http/1.1'", text);
 }
 
+Result<void> challenge(std::string_view text) {
+  if (text == "http-01" || text == "dns-01") return {};
+  return expected("'http-01' or 'dns-01'", text);
+}
+
+Result<void> key_type(std::string_view text) {
+  if (text == "ecdsa" || text == "rsa") return {};
+  return expected("'ecdsa' or 'rsa'", text);
+}
+
+Result<void> renewal(std::string_view text) {
+  if (text == "ari" || text == "lifetime") return {};
+  return expected("'ari' or 'lifetime'", text);
+}
+
+Result<void> https_url(std::string_view text) {
+  constexpr std::string_view scheme = "https://";
+  if (text.starts_with(scheme) && text.size() > scheme.size()) return {};
+  return expected("a url that begins with 'https://'", text);
+}
+
+Result<void> url_or_nothing(std::string_view text) {
+  if (text.empty() || text.starts_with("http://") || text.starts_with("https://")) return {};
+  // Webhooks carry secrets in their paths.
+  return expected("a url that begins with 'https://' or 'http://'", text.substr(0, text.find(':')));
+}
+
 Result<void> trusted(std::string_view text) {
   if (text == "unix") return {};
   if (io::Network::parse(text)) return {};
@@ -269,6 +296,109 @@ constexpr std::array all_config_keys{
          .meaning = "The authorities (PEM) that certificates of TLS targets are verified by. "
                     "Empty: the system's."}),
 
+    key<&C::acme, &C::Acme::enabled>(
+        {.name = "acme.enabled",
+         .meaning = "Get certificates for hosts that have none, and renew them."}),
+    key<&C::acme, &C::Acme::directory>({.name = "acme.directory",
+                                        .what = "url",
+                                        .check = https_url,
+                                        .meaning = "The directory of the CA."}),
+    key<&C::acme, &C::Acme::ca>(
+        {.name = "acme.ca",
+         .what = "file",
+         .meaning = "A root (PEM) that the CA's own API is trusted by, besides the system's: for a "
+                    "CA of one's own."}),
+    key<&C::acme, &C::Acme::email>({.name = "acme.email",
+                                    .what = "address",
+                                    .meaning = "Where the CA may write to. Empty: nowhere."}),
+    key<&C::acme, &C::Acme::agree_tos>(
+        {.name = "acme.agree_tos",
+         .meaning = "The CA's terms of service are agreed to. Nothing is asked of it before."}),
+    key<&C::acme, &C::Acme::eab_kid>(
+        {.name = "acme.eab_kid",
+         .what = "text",
+         .meaning = "The key identifier of an external account, where the CA wants one. Empty: "
+                    "none."}),
+    key<&C::acme, &C::Acme::eab_key_file>(
+        {.name = "acme.eab_key_file", .what = "file", .meaning = "Its MAC key, in base64url."}),
+    key<&C::acme, &C::Acme::challenge>(
+        {.name = "acme.challenge",
+         .what = "challenges",
+         .check = challenge,
+         .meaning = "How names are proved, the preferred first. Wildcards are always proved by "
+                    "`dns-01`; a host may have its own `challengeType`."}),
+    key<&C::acme, &C::Acme::profile>(
+        {.name = "acme.profile",
+         .what = "name",
+         .meaning = "The kind of certificate, of those that the CA offers. Empty: its default."}),
+    key<&C::acme, &C::Acme::preferred_chain>(
+        {.name = "acme.preferred_chain",
+         .what = "name",
+         .meaning = "Where the CA offers several chains: the common name of the root wanted."}),
+    key<&C::acme, &C::Acme::key_type>(
+        {.name = "acme.key_type",
+         .what = "type",
+         .check = key_type,
+         .meaning = "`ecdsa` (P-256) or `rsa` (2048 bits). Every certificate has a new key."}),
+    key<&C::acme, &C::Acme::renew>(
+        {.name = "acme.renew",
+         .what = "policy",
+         .check = renewal,
+         .meaning = "`ari`: when the CA proposes (RFC 9773), by lifetime where it does not. "
+                    "`lifetime`: when two thirds have passed, or half of one shorter than ten "
+                    "days."}),
+    key<&C::acme, &C::Acme::resolvers>(
+        {.name = "acme.resolvers",
+         .what = "addresses",
+         .check = target,
+         .meaning = "The recursive DNS servers to ask. Empty: the system's."}),
+    key<&C::acme, &C::Acme::authoritative>(
+        {.name = "acme.authoritative",
+         .what = "addresses",
+         .check = target,
+         .meaning =
+             "The DNS servers to ask whether the records of `dns-01` are there. Empty: those "
+             "of the zone. For zones that this machine sees otherwise than the world does."}),
+    key<&C::acme, &C::Acme::on_demand>(
+        {.name = "acme.on_demand",
+         .meaning = "Get a certificate also when a visitor asks for a name of a host that has none "
+                    "yet: the names of a `**` pattern, say."}),
+    key<&C::acme, &C::Acme::pending>({.name = "acme.pending",
+                                      .least = 1,
+                                      .most = 100'000,
+                                      .meaning = "How many names visitors may wait for at once."}),
+    key<&C::acme, &C::Acme::names_per_pattern>(
+        {.name = "acme.names_per_pattern",
+         .most = 1'000'000,
+         .meaning = "How many names of one pattern visitors may ask for in an hour."}),
+
+    key<&C::renew, &C::Renew::in_process>(
+        {.name = "renew.in_process",
+         .standard = "true with `sqlite:` and `memory:`",
+         .meaning = "proxyd gets and renews certificates itself. false: `proxy-renew` does."}),
+    key<&C::renew, &C::Renew::key_file>(
+        {.name = "renew.key_file",
+         .what = "file",
+         .check = not_empty,
+         .meaning = "Seals account keys and DNS credentials in the store. It is made at the first "
+                    "start; without it they have to be made, and given, again. A systemd "
+                    "credential named `proxycore.key` comes before it."}),
+    key<&C::renew, &C::Renew::webhook>(
+        {.name = "renew.webhook",
+         .what = "url",
+         .check = url_or_nothing,
+         .meaning = "Where each failure, and each new certificate, is posted as JSON. Empty: "
+                    "nowhere."}),
+    key<&C::renew, &C::Renew::parallel>({.name = "renew.parallel",
+                                         .least = 1,
+                                         .most = 64,
+                                         .meaning = "How many certificates are got at a time."}),
+    key<&C::renew, &C::Renew::plugins>(
+        {.name = "renew.plugins",
+         .what = "directory",
+         .meaning = "DNS providers of others (`*.so`) are loaded from here. Nobody but root or our "
+                    "own user may be able to write there. Empty: none are."}),
+
     key<&C::workers, &C::Workers::count>(
         {.name = "workers.count", .most = 1024, .meaning = "Threads. 0: one per core."}),
 
@@ -364,6 +494,11 @@ constexpr std::array all_config_keys{
          .least = 1,
          .most = 1U << 20U,
          .meaning = "Connections to one target, for each worker, then 503."}),
+    key<&C::limits, &C::Limits::http2_streams>(
+        {.name = "limits.http2_streams",
+         .least = 1,
+         .most = 1'000,
+         .meaning = "Requests at once on one HTTP/2 connection (RFC 9113 §5.1.2)."}),
 
     key<&C::origins, &C::Origins::idle_connections>(
         {.name = "origins.idle_connections",
@@ -482,6 +617,12 @@ constexpr std::array all_host_keys{
          .what = "name or address",
          .standard = "the target's own",
          .meaning = "Whom a TLS target is asked for (SNI), and whose certificate it has to show."}),
+    field<&Host::challenge_type>(
+        {.name = "host.challengeType",
+         .what = "type",
+         .standard = "by `acme.challenge`; `DNS-01-wildcard` for `*.` names",
+         .meaning = "How its certificate is got: `HTTP-01`, `DNS-01`, `DNS-01-wildcard`, "
+                    "`wildcardChild` (its wildcard's is enough) or `none`."}),
     field<&Host::pass_host>(
         {.name = "host.host-pass-though",
          .meaning = "Pass the client's `Host` on (the name is spelled as in existing records). "
@@ -519,6 +660,8 @@ constexpr Table all_tables[] = {
     {"tls",
      "TLS with clients and with targets. Certificates are found by the name that a client asks "
      "for: those of the file (`[[certificate]]`), then those of the store."},
+    {"acme", "Certificates that come by themselves (RFC 8555). See certificates.md."},
+    {"renew", "Who sees to them."},
     {"workers", "Each thread has its own listening sockets and its own connections to targets."},
     {"timeouts", "A host may have its own for its targets."},
     {"limits", "What is over a limit is refused with the status given, and counted."},

@@ -73,7 +73,10 @@ class Reader {
     }
     PX_CHECK(check_listeners());
     PX_CHECK(check_lookup());
-    PX_CHECK(check_fallback());
+    const TlsConfig& tls = config_.tls;
+    PX_CHECK(
+        check_pair("tls.fallback_chain", tls.fallback_chain, "tls.fallback_key", tls.fallback_key));
+    PX_CHECK(check_acme());
     return std::move(config_);
   }
 
@@ -260,14 +263,26 @@ class Reader {
                     tiers.error().detail);
   }
 
-  Result<void> check_fallback() const {
-    const TlsConfig& tls = config_.tls;
-    if (tls.fallback_chain.empty() == tls.fallback_key.empty()) return {};
-    const bool chain = !tls.fallback_chain.empty();
-    const std::string_view given = chain ? "tls.fallback_chain" : "tls.fallback_key";
+  // Both or none.
+  Result<void> check_pair(std::string_view one, std::string_view its, std::string_view other,
+                          std::string_view others) const {
+    if (its.empty() == others.empty()) return {};
+    const std::string_view given = its.empty() ? other : one;
     return error_at({file_, lines_.at(given)}, given,
-                    fmt::format("expected together with {}",
-                                chain ? "tls.fallback_key" : "tls.fallback_chain"));
+                    fmt::format("expected together with {}", its.empty() ? one : other));
+  }
+
+  Result<void> check_acme() const {
+    const Config::Acme& acme = config_.acme;
+    PX_CHECK(check_pair("acme.eab_kid", acme.eab_kid, "acme.eab_key_file", acme.eab_key_file));
+    if (acme.enabled && acme.challenge.empty()) {
+      return error_at({file_, lines_.at("acme.challenge")}, "acme.challenge",
+                      "expected at least one of 'http-01' and 'dns-01'");
+    }
+    if (!acme.enabled || acme.agree_tos) return {};
+    return error_at({file_, lines_.at("acme.enabled")}, "acme.enabled",
+                    "expected together with acme.agree_tos = true, once you have read the CA's "
+                    "terms of service");
   }
 
   // The kernel would let us listen twice on one address and share the connections out between them.

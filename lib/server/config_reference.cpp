@@ -24,7 +24,7 @@ is wrong with it.
 - A **duration** is a number of milliseconds, or a text with a unit: `"500ms"`, `"30s"` (ms, s, m, h, d).
 - Relative paths are relative to the working directory.
 
-SIGHUP takes over the hosts and certificates and reopens the access log; everything else needs a restart.
+SIGHUP takes over the hosts, certificates and authorities and reopens the access log; everything else needs a restart.
 )";
 
 constexpr std::string_view about_certificates =

@@ -190,6 +190,21 @@ struct How<bool> {
 };
 
 template <>
+struct How<std::optional<bool>> {
+  static std::string type(const Rule& rule) { return How<bool>::type(rule); }
+  static std::string range(const Rule& /*rule*/) { return {}; }
+  static std::string shown(const Rule& rule, const std::optional<bool>& value) {
+    return value ? How<bool>::shown(rule, *value) : "";
+  }
+  static Result<void> read(const Rule& rule, const Given& given, std::optional<bool>& to) {
+    bool value = false;
+    PX_CHECK(How<bool>::read(rule, given, value));
+    to = value;
+    return {};
+  }
+};
+
+template <>
 struct How<std::string> {
   static std::string type(const Rule& rule) {
     return std::string(rule.what.empty() ? "text" : rule.what);
@@ -328,6 +343,7 @@ template struct Value<std::uint32_t>;
 template struct Value<std::uint64_t>;
 template struct Value<Millis>;
 template struct Value<std::optional<Millis>>;
+template struct Value<std::optional<bool>>;
 template struct Value<std::string>;
 template struct Value<std::vector<std::string>>;
 template struct Value<LogLevel>;

@@ -50,7 +50,7 @@ struct Rule {
   std::string_view meaning = {};   // Markdown
 };
 
-// T: bool, an unsigned integer of 16, 32 or 64 bits, Millis, std::optional<Millis>, std::string,
+// T: bool, std::optional<bool>, an unsigned integer of 16, 32 or 64 bits, Millis, std::optional<Millis>, std::string,
 // std::vector<std::string>, LogLevel, LogFormat, TlsVersion, TargetVerify.
 template <class T>
 struct Value {
