@@ -145,9 +145,15 @@ Result<Message> Resolver::ask(std::string_view name, Type type, const Deadline& 
     if (answer && (answer->rcode == Rcode::ok || answer->rcode == Rcode::no_such_name)) {
       return answer;
     }
-    why = answer ? Error{Errc::busy, fmt::format("dns server {}: {} for {}", server.text(),
-                                                 name_of(answer->rcode), base::shown(name))}
-                 : std::move(answer).error();
+    if (answer) {
+      // A server that does not do a type of records has none of it.
+      const bool has_none = answer->rcode == Rcode::not_implemented;
+      why = Error{has_none ? Errc::not_found : Errc::busy,
+                  fmt::format("dns server {}: {} for {}", server.text(), name_of(answer->rcode),
+                              base::shown(name))};
+    } else {
+      why = std::move(answer).error();
+    }
     if (why.code == Errc::cancelled || why.code == Errc::invalid) break;
   }
   return why;

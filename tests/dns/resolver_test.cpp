@@ -116,6 +116,15 @@ TEST_CASE("dns resolver: where no zone can be found, the recursive servers are a
   CHECK(servers->front().text() == lonely.text());
 }
 
+TEST_CASE("dns resolver: a server that does not do SOA records knows no zone") {
+  test::DnsServer simple([](std::string_view query, test::DnsServer::Over) {
+    return std::vector<std::string>{test::txt_answer(query, 4, {})};
+  });
+  Resolver dns({.servers = {simple.text()}});
+  CHECK(dns.zone_of("a.b.test", soon()).error().code == Errc::not_found);
+  CHECK(dns.servers_for("a.b.test", soon())->size() == 1);
+}
+
 TEST_CASE("dns resolver: the next server is asked when one cannot tell") {
   const test::Door nobody("127.0.0.1", test::Answer::refuses);
   test::DnsServer fails([](std::string_view query, test::DnsServer::Over) {
