@@ -18,7 +18,6 @@ constexpr std::array<std::string_view, 8> statuses = {
 constexpr std::size_t max_names = 100;
 constexpr std::size_t max_challenges = 20;
 constexpr std::size_t max_profiles = 50;
-constexpr std::size_t max_token = 512;
 
 Error nonsense(Error why, std::string_view what) {
   why.code = Errc::protocol;
@@ -66,15 +65,6 @@ std::vector<std::string> texts_in(const Value& document, std::string_view field)
   return all;
 }
 
-// Tokens end up in paths, in the DNS and in stores (RFC 8555 §8.3: base64url and nothing else).
-bool is_token(std::string_view text) {
-  return !text.empty() && text.size() <= max_token &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           const char low = base::lower(c);
-           return base::is_digit(c) || (low >= 'a' && low <= 'z') || c == '-' || c == '_';
-         });
-}
-
 Result<Challenge> challenge_in(const Value& document) {
   Challenge challenge;
   PX_TRY(const std::string_view type, document.text("type"));
@@ -82,7 +72,7 @@ Result<Challenge> challenge_in(const Value& document) {
   PX_TRY(challenge.url, url_in(document, "url"));
   PX_TRY(challenge.status, status_in(document));
   challenge.token = optional_text(document, "token");
-  if (!challenge.token.empty() && !is_token(challenge.token)) {
+  if (!challenge.token.empty() && !is_base64url(challenge.token)) {
     return expected("token", "base64url");
   }
   if (const Value* error = document.find("error")) challenge.error = read_problem(*error, 0);
@@ -195,6 +185,15 @@ auto read(std::string_view what, std::string_view content, Read&& from)
 
 std::string_view name_of(Status status) noexcept {
   return statuses[static_cast<std::size_t>(status)];
+}
+
+bool is_base64url(std::string_view text) noexcept {
+  constexpr std::size_t longest = 512;
+  return !text.empty() && text.size() <= longest &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           const char low = base::lower(c);
+           return base::is_digit(c) || (low >= 'a' && low <= 'z') || c == '-' || c == '_';
+         });
 }
 
 bool is_url(std::string_view text) noexcept {

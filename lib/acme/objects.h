@@ -20,6 +20,8 @@ Result<Order> read_order(std::string_view content, std::string url);
 Result<Authorization> read_authorization(std::string_view content, std::string url);
 Result<RenewalInfo> read_renewal_info(std::string_view content);
 
+// What tokens and nonces are made of, which end up in paths, in the DNS and in stores.
+bool is_base64url(std::string_view text) noexcept;
 // "https://..." or "http://...", without control characters and blanks.
 bool is_url(std::string_view text) noexcept;
 

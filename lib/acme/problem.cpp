@@ -45,6 +45,7 @@ constexpr Meaning meanings[] = {
 
 Errc code_of(const Problem& problem) {
   if (problem.status == 429 || problem.status == 503) return Errc::busy;
+  if (problem.status == 404 || problem.status == 410) return Errc::not_found;
   for (const Meaning& meaning : meanings) {
     if (meaning.type == problem.type) return meaning.code;
   }
@@ -53,9 +54,6 @@ Errc code_of(const Problem& problem) {
     case 401:
     case 403:
       return Errc::denied;
-    case 404:
-    case 410:
-      return Errc::not_found;
     case 409:
       return Errc::conflict;
     default:

@@ -47,8 +47,10 @@ TEST_CASE("problem: what it means for who asked") {
   CHECK(code("ofNextYear", 502) == Errc::busy);
   CHECK(code("ofNextYear", 422) == Errc::invalid);
   CHECK(code("ofNextYear", 302) == Errc::protocol);
-  // Whatever the document says, these two ask for patience.
+  // Whatever the document says, this asks for patience.
   CHECK(code("malformed", 503) == Errc::busy);
+  // And this says that there is nothing.
+  CHECK(code("malformed", 404) == Errc::not_found);
   const Error error = error_of(read_problem(document("rateLimited"), 429), 77);
   CHECK(error.retry_after_s == 77);
 }

@@ -49,9 +49,10 @@ std::string pem_of_key(EVP_PKEY* key, bool traditional) {
   });
 }
 
-void add_extension(X509* certificate, int id, const std::string& value) {
+void add_extension(X509* certificate, int id, const std::string& value, X509* issuer = nullptr) {
   X509V3_CTX context;
-  X509V3_set_ctx(&context, certificate, certificate, nullptr, nullptr, 0);
+  X509V3_set_ctx(&context, issuer != nullptr ? issuer : certificate, certificate, nullptr, nullptr,
+                 0);
   X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str());
   REQUIRE(extension != nullptr);
   X509_add_ext(certificate, extension, -1);
@@ -87,6 +88,10 @@ Certificate sign(const Wanted& wanted, EVP_PKEY* key, X509* issuer, EVP_PKEY* is
   if (!wanted.key_usage.empty()) add_extension(x, NID_key_usage, wanted.key_usage);
   if (!wanted.extended_key_usage.empty()) {
     add_extension(x, NID_ext_key_usage, wanted.extended_key_usage);
+  }
+  if (wanted.key_ids) {
+    add_extension(x, NID_subject_key_identifier, "hash");
+    if (issuer != nullptr) add_extension(x, NID_authority_key_identifier, "keyid:always", issuer);
   }
   EVP_PKEY* with = issuer_key != nullptr ? issuer_key : key;
   const EVP_MD* hash = EVP_PKEY_get_id(with) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
@@ -133,6 +138,28 @@ CertBundle Authority::issue(const Wanted& wanted) const {
     bundle.chain_pem += at->pem_;
   }
   return bundle;
+}
+
+std::string Authority::issue_for(const std::string& key_pem, const Wanted& wanted) const {
+  BIO* bio = BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size()));
+  const Key key(PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr), &EVP_PKEY_free);
+  BIO_free(bio);
+  REQUIRE(key != nullptr);
+  const Certificate made = sign(wanted, key.get(), parts_->certificate.get(), parts_->key.get());
+  return pem_of_certificate(made.get());
+}
+
+std::string Authority::certify(const std::string& csr_der, const Wanted& wanted) const {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(csr_der.data());
+  const std::unique_ptr<X509_REQ, decltype(&X509_REQ_free)> request(
+      d2i_X509_REQ(nullptr, &bytes, static_cast<long>(csr_der.size())), &X509_REQ_free);
+  REQUIRE(request != nullptr);
+  EVP_PKEY* const key = X509_REQ_get0_pubkey(request.get());
+  REQUIRE(X509_REQ_verify(request.get(), key) == 1);
+  const Certificate made = sign(wanted, key, parts_->certificate.get(), parts_->key.get());
+  std::string chain = pem_of_certificate(made.get());
+  for (const Authority* at = this; at->parent_ != nullptr; at = at->parent_) chain += at->pem_;
+  return chain;
 }
 
 std::string make_key(const std::string& kind, bool traditional) {

@@ -24,6 +24,7 @@ struct Wanted {
   bool is_authority = false;
   std::string key_usage = {};  // OpenSSL's words: "digitalSignature,keyEncipherment"
   std::string extended_key_usage = {};
+  bool key_ids = false;  // says whose key it has, and by whose it is signed
 };
 
 class Authority {
@@ -38,6 +39,10 @@ class Authority {
 
   // What it signs for, and itself without the root.
   [[nodiscard]] CertBundle issue(const Wanted& wanted) const;
+  // The chain for the key of a request (PKCS #10, DER); what else the request says does not count.
+  [[nodiscard]] std::string certify(const std::string& csr_der, const Wanted& wanted) const;
+  // The chain for a key that somebody else has; `wanted.key` is not looked at.
+  [[nodiscard]] std::string issue_for(const std::string& key_pem, const Wanted& wanted) const;
   [[nodiscard]] const std::string& pem() const { return pem_; }
   [[nodiscard]] const std::string& key_pem() const { return key_pem_; }
 
