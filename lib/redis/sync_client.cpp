@@ -1,25 +1,14 @@
 #include "redis/sync_client.h"
 
-#include "io/address.h"
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <condition_variable>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <thread>
 #include <utility>
-#include <vector>
 
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -42,44 +31,6 @@ std::string_view key_of(Args args) {
 
 Deadline at_most(const Deadline& by, Millis span) {
   return {std::min(by.at(), Deadline::Clock::now() + span), by.stop()};
-}
-
-// getaddrinfo(3) knows no deadline: it runs on a thread of its own, which may outlive the question.
-Result<std::vector<io::Address>> resolve(const std::string& name, std::uint16_t port,
-                                         const Deadline& by) {
-  if (const auto literal = io::Address::parse(name, port)) return std::vector{*literal};
-  struct Question {
-    std::mutex mutex;
-    std::condition_variable_any answered;
-    bool done = false;
-    int code = 0;
-    std::vector<io::Address> found = {};
-  };
-  const auto question = std::make_shared<Question>();
-  std::thread([question, name, port] {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    const int code = ::getaddrinfo(name.c_str(), nullptr, &hints, &list);
-    const std::lock_guard lock(question->mutex);
-    question->code = code;
-    for (const addrinfo* one = list; one != nullptr; one = one->ai_next) {
-      question->found.emplace_back(*one->ai_addr).set_port(port);
-    }
-    if (list != nullptr) ::freeaddrinfo(list);
-    question->done = true;
-    question->answered.notify_all();
-  }).detach();
-  std::unique_lock lock(question->mutex);
-  const bool done =
-      question->answered.wait_for(lock, by.stop(), by.left(), [&] { return question->done; });
-  if (by.cancelled()) return Error{Errc::cancelled};
-  if (!done) return Error{Errc::timeout, "looking up its name"};
-  if (question->code != 0 || question->found.empty()) {
-    return Error{Errc::not_found,
-                 fmt::format("looking up its name: {}", ::gai_strerror(question->code))};
-  }
-  return question->found;
 }
 
 }  // namespace
@@ -119,13 +70,9 @@ Millis Backoff::left() const {
   return now < until_ ? std::chrono::ceil<Millis>(until_ - now) : Millis{0};
 }
 
-SyncClient::SyncClient(Url url, Backoff& backoff)
-    : url_(std::move(url)), backoff_(backoff), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+SyncClient::SyncClient(Url url, Backoff& backoff) : url_(std::move(url)), backoff_(backoff) {}
 
-SyncClient::~SyncClient() {
-  drop();
-  if (wake_ >= 0) ::close(wake_);
-}
+SyncClient::~SyncClient() = default;
 
 Result<Reply> SyncClient::call(Args args, const Deadline& by) {
   send(args);
@@ -182,48 +129,28 @@ Result<std::optional<Reply>> SyncClient::wait(const Deadline& by) {
 }
 
 void SyncClient::drop() {
-  if (socket_ >= 0) ::close(std::exchange(socket_, -1));
+  socket_.close();
   replies_.clear();
   out_.clear();
   sent_ = owed_ = 0;
 }
 
 Result<void> SyncClient::dial(const Deadline& by) {
-  if (wake_ < 0) return Error{Errc::io, "eventfd: too many open files"};
   if (!url_.path.empty()) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, url_.path.data(), url_.path.size());  // Url has checked its size
-    return open(AF_UNIX, &address, sizeof address, by);
-  }
-  PX_TRY(const auto addresses, resolve(url_.host, url_.port, by));
-  Result<void> opened = Error{Errc::not_found, "no address"};
-  for (const io::Address& address : addresses) {
-    opened = open(address.family(), address.data(), address.size(), by);
-    if (opened || opened.error().code == Errc::cancelled) break;
-  }
-  return opened;
-}
-
-Result<void> SyncClient::open(int family, const void* address, std::size_t size,
-                              const Deadline& by) {
-  drop();
-  socket_ = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (socket_ < 0) return failed("socket", errno);
-  const int on = 1;
-  if (family != AF_UNIX) ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (::connect(socket_, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size)) ==
-      0) {
+    socket_ = io::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket_) return failed("socket", errno);
+    // At once or not at all: with a full queue it says EAGAIN and cannot be waited for.
+    if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+        0) {
+      return failed("connect", errno);
+    }
     return {};
   }
-  // A Unix socket whose queue is full says EAGAIN and cannot be waited for.
-  if (errno != EINPROGRESS) return failed("connect", errno);
-  auto done = ready(true, by);
-  if (!done) return std::move(done).error().within("connect");
-  int code = 0;
-  socklen_t code_size = sizeof code;
-  ::getsockopt(socket_, SOL_SOCKET, SO_ERROR, &code, &code_size);
-  if (code != 0) return failed("connect", code);
+  PX_TRY(const auto addresses, io::resolve(url_.host, url_.port, by));
+  PX_TRY(socket_, io::connect(addresses, poll_, by));
   return {};
 }
 
@@ -254,10 +181,10 @@ Result<std::optional<Reply>> SyncClient::next(const Deadline& by) {
   for (;;) {
     PX_TRY(auto reply, replies_.next());
     if (reply) return reply;
-    if (socket_ < 0) return Error{Errc::closed, "not connected"};
-    const bool to_write = unsent() != 0;
-    if (to_write) PX_CHECK(write_some());
-    if (auto turned = ready(unsent() != 0, by); !turned) {
+    if (!socket_) return Error{Errc::closed, "not connected"};
+    if (unsent() != 0) PX_CHECK(write_some());
+    const auto wanted = static_cast<short>(unsent() != 0 ? POLLIN | POLLOUT : POLLIN);
+    if (auto turned = poll_.wait(socket_, wanted, by); !turned) {
       if (turned.error().code == Errc::timeout) return std::optional<Reply>{};
       return std::move(turned).error();
     }
@@ -265,30 +192,9 @@ Result<std::optional<Reply>> SyncClient::next(const Deadline& by) {
   }
 }
 
-// Waits until there is something to read, or room to write if that is wanted.
-Result<void> SyncClient::ready(bool to_write, const Deadline& by) {
-  if (by.cancelled()) return Error{Errc::cancelled};
-  const auto wake_up = [this] { static_cast<void>(::eventfd_write(wake_, 1)); };
-  std::optional<std::stop_callback<decltype(wake_up)>> on_stop;
-  if (by.stop().stop_possible()) on_stop.emplace(by.stop(), wake_up);
-  const auto events = static_cast<short>(to_write ? POLLIN | POLLOUT : POLLIN);
-  std::array<pollfd, 2> waited{{{socket_, events, 0}, {wake_, POLLIN, 0}}};
-  for (;;) {
-    const int count = ::poll(waited.data(), waited.size(), static_cast<int>(by.left().count()));
-    if (count < 0 && errno != EINTR) return failed("poll", errno);
-    if (count > 0 || by.passed() || by.cancelled()) break;
-  }
-  on_stop.reset();
-  eventfd_t ignored = 0;
-  static_cast<void>(::eventfd_read(wake_, &ignored));
-  if (by.cancelled()) return Error{Errc::cancelled};
-  if (waited[0].revents == 0) return Error{Errc::timeout, "no answer in time"};
-  return {};
-}
-
 Result<void> SyncClient::read_some() {
   std::array<char, Replies::good_read> buffer;
-  const ssize_t count = ::recv(socket_, buffer.data(), buffer.size(), 0);
+  const ssize_t count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
   if (count > 0) {
     replies_.feed({buffer.data(), static_cast<std::size_t>(count)});
     return {};
@@ -300,7 +206,8 @@ Result<void> SyncClient::read_some() {
 }
 
 Result<void> SyncClient::write_some() {
-  const ssize_t count = ::send(socket_, out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
+  const ssize_t count =
+      ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
   if (count < 0 && errno != EAGAIN && errno != EINTR) {
     if (errno != EPIPE && errno != ECONNRESET) return failed("send", errno);
     return Error{Errc::closed, "the server closed the connection"};
@@ -315,9 +222,9 @@ Result<void> SyncClient::write_some() {
 
 // A server that ended an idle connection has said so; nothing else may come on it.
 bool SyncClient::still_good() const {
-  if (socket_ < 0 || owed_ != 0) return false;
+  if (!socket_ || owed_ != 0) return false;
   char byte = 0;
-  return ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+  return ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
          (errno == EAGAIN || errno == EINTR);
 }
 

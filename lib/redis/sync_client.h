@@ -9,6 +9,7 @@
 // Thread: SyncClient, one at a time; Backoff, any.
 #pragma once
 
+#include "io/blocking.h"
 #include "redis/protocol.h"
 #include "redis/url.h"
 #include <proxycore/deadline.h>
@@ -80,7 +81,7 @@ class SyncClient {
   Result<std::optional<Reply>> wait(const Deadline& by);
   void drop();
 
-  [[nodiscard]] bool connected() const noexcept { return socket_ >= 0; }
+  [[nodiscard]] bool connected() const noexcept { return static_cast<bool>(socket_); }
   // Commands without reply yet.
   [[nodiscard]] std::size_t owed() const noexcept { return owed_; }
   // Bytes that wait for the next receive().
@@ -90,19 +91,17 @@ class SyncClient {
  private:
   // These do not name the server.
   Result<void> dial(const Deadline& by);
-  Result<void> open(int family, const void* address, std::size_t size, const Deadline& by);
   Result<void> greet(const Deadline& by);
   Result<Reply> next_reply(const Deadline& by);
   Result<std::optional<Reply>> next(const Deadline& by);
-  Result<void> ready(bool to_write, const Deadline& by);
   Result<void> read_some();
   Result<void> write_some();
   [[nodiscard]] bool still_good() const;
 
   const Url url_;
   Backoff& backoff_;
-  int socket_ = -1;
-  int wake_ = -1;  // an eventfd that a stop request writes to
+  io::Fd socket_;
+  io::Poll poll_;
   Replies replies_;
   std::string out_;
   std::size_t sent_ = 0;  // of out_
