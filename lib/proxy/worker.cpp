@@ -24,6 +24,12 @@ http::Limits limits_of(const Config& config) {
   return limits;
 }
 
+http::H2Limits h2_limits_of(const Config& config) {
+  http::H2Limits limits;
+  limits.streams = config.limits.http2_streams;
+  return limits;
+}
+
 // A bijection on 64 bits, so that ids of one worker never repeat.
 std::uint64_t mix(std::uint64_t x) noexcept {
   x ^= x >> 30U;
@@ -79,6 +85,7 @@ Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, u
     : shared_(shared),
       loop_(host == nullptr ? io::Loop() : io::Loop(*host)),
       http_limits_(limits_of(shared.config)),
+      h2_limits_(h2_limits_of(shared.config)),
       counters_(shared.config.metrics.hosts, tier_count(shared)),
       h2_memory_(loop_.slabs(), counters_.h2),
       lookup_(loop_, make_tiers(shared, loop_, routes_), counters_.lookup),
