@@ -291,6 +291,9 @@ HttpClient::~HttpClient() = default;
 Result<Response> HttpClient::send(const Request& request, const Deadline& by) {
   PX_TRY(const Url url, Url::parse(request.url));
   PX_TRY(const http::Head head, head_of(request, url, options_.user_agent));
+  // A request that went out would be carried out, whoever still waits for its response.
+  if (by.cancelled()) return Error{Errc::cancelled, url.describe()};
+  if (by.passed()) return Error{Errc::timeout, url.describe() + ": no time is left"};
   const auto attempt = [&](Connection& connection) {
     return connection.exchange(head, request.body, by);
   };
