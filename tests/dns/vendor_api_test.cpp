@@ -1,0 +1,103 @@
+#include "dns/vendor_api.h"
+
+#include "support/http_server.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace proxycore;
+
+namespace {
+
+struct Rig {
+  test::Reply reply;
+  test::Ask last;
+  test::HttpServer server{[this](const test::Ask& ask) {
+    last = ask;
+    return reply;
+  }};
+  client::HttpClient http;
+  dns::VendorApi api{http,
+                     {.title = "Vendor",
+                      .base = server.url("/v1"),
+                      .headers = {{"Authorization", "Bearer tok-1"}},
+                      .secrets = {"tok-1"}}};
+
+  Error failure(int status, std::string body, Errc code = Errc::invalid,
+                std::string_view words = {}) {
+    reply = {.status = status, .body = std::move(body)};
+    const dns::VendorApi::Call call{.what = "list zones", .path = "/zones"};
+    const auto answer = api.send(call, Deadline::in(Millis{10'000}));
+    return answer ? api.failure(call, *answer, code, words) : answer.error();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("dns vendor_api: a call goes where the base says, with its fields and its body") {
+  Rig rig;
+  rig.reply = {.status = 201, .body = R"({"id": 7})"};
+  const auto answer =
+      rig.api.send({.what = "add record", .method = "POST", .path = "/zones?a=b", .body = "{}"},
+                   Deadline::in(Millis{10'000}));
+  REQUIRE(answer);
+  CHECK(answer->ok());
+  CHECK(answer->json.integer("id").value_or(0) == 7);
+  CHECK(rig.last.method == "POST");
+  CHECK(rig.last.target == "/v1/zones?a=b");
+  CHECK(rig.last.header("authorization") == "Bearer tok-1");
+  CHECK(rig.last.header("content-type") == "application/json");
+  CHECK(rig.last.body == "{}");
+}
+
+TEST_CASE("dns vendor_api: a failure has the vendor's words and no credentials") {
+  Rig rig;
+  CHECK(rig.failure(403, "{}", Errc::denied, "token tok-1 is\nnot good").message() ==
+        "denied: Vendor: list zones: 403: token *** is not good");
+  CHECK(rig.failure(500, "oops, tok-1").detail == "Vendor: list zones: 500: oops, ***");
+  CHECK(rig.failure(502, "").detail == "Vendor: list zones: 502: no explanation");
+  CHECK(rig.failure(502, " <html><body>Bad gateway").detail ==
+        "Vendor: list zones: 502: an HTML page in place of an answer");
+}
+
+TEST_CASE("dns vendor_api: a vendor that asks to wait long is busy until then") {
+  Rig rig;
+  rig.reply.headers.emplace_back("Retry-After", "120");
+  const dns::VendorApi::Call call{.what = "list zones", .path = "/zones"};
+  rig.reply.status = 429;
+  const auto answer = rig.api.send(call, Deadline::in(Millis{10'000}));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::busy);
+  CHECK(answer.error().retry_after_s == 120);
+  CHECK(answer.error().detail == "Vendor: list zones: 429: asks to wait 120 s");
+}
+
+TEST_CASE("dns vendor_api: what a status means") {
+  using dns::VendorApi;
+  CHECK(VendorApi::code_of(400) == Errc::invalid);
+  CHECK(VendorApi::code_of(401) == Errc::denied);
+  CHECK(VendorApi::code_of(402) == Errc::limit);
+  CHECK(VendorApi::code_of(403) == Errc::denied);
+  CHECK(VendorApi::code_of(404) == Errc::not_found);
+  CHECK(VendorApi::code_of(409) == Errc::conflict);
+  CHECK(VendorApi::code_of(422) == Errc::invalid);
+  CHECK(VendorApi::code_of(429) == Errc::busy);
+  CHECK(VendorApi::code_of(500) == Errc::io);
+  CHECK(VendorApi::code_of(504) == Errc::timeout);
+  CHECK(VendorApi::code_of(200) == Errc::protocol);
+  CHECK(VendorApi::code_of(301) == Errc::protocol);
+}
+
+TEST_CASE("dns vendor_api: ids are numbers or strings, zones become canonical") {
+  const auto ids = base::json::parse(R"({"a": 7, "b": "x-1", "c": null})");
+  REQUIRE(ids);
+  CHECK(dns::id_text(ids->find("a")) == "7");
+  CHECK(dns::id_text(ids->find("b")) == "x-1");
+  CHECK(dns::id_text(ids->find("c")).empty());
+  CHECK(dns::id_text(ids->find("d")).empty());
+  CHECK(dns::canonical_name("Example.COM.") == "example.com");
+  CHECK(dns::canonical_name("b\xC3\xBC"
+                            "cher.example") == "xn--bcher-kva.example");
+  CHECK(dns::canonical_name("not a name").empty());
+}
