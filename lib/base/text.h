@@ -60,6 +60,15 @@ constexpr bool has_member(std::string_view list, std::string_view member) noexce
   return false;
 }
 
+// Whether a host part stands for an address: it is in brackets, or its last label is a number and
+// so meant for IPv4 (RFC 3986 §3.2.2).
+constexpr bool is_address(std::string_view host) noexcept {
+  if (host.empty()) return false;
+  const std::string_view last = host.substr(host.rfind('.') + 1);
+  return host.front() == '[' ||
+         (!last.empty() && last.find_first_not_of("0123456789") == std::string_view::npos);
+}
+
 // Decimal digits only, no sign, no blanks; nullopt when empty, malformed or over `max`.
 std::optional<std::uint64_t> parse_decimal(std::string_view text,
                                            std::uint64_t max = UINT64_MAX) noexcept;

@@ -1,6 +1,7 @@
 #include "tls/engine.h"
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "tls/accel/park.h"
 #include "tls/accel/record.h"
 #include "tls/cert.h"
@@ -195,11 +196,10 @@ Result<std::unique_ptr<Engine>> Engine::client(ClientContext& context, const Cli
   PX_CHECK(engine->set_up(context.config(options.verify)));
   mbedtls_ssl_context* const ssl = engine->ssl_.get();
   mbedtls_ssl_set_verify(ssl, &Callbacks::verify, engine.get());
-  // An address is no name to ask for (RFC 6066 §3): it is in brackets, or its last label a number.
+  // An address is no name to ask for (RFC 6066 §3).
   const std::string& name = options.server_name;
-  const bool is_name = !name.empty() && name.back() != ']' &&
-                       name.find_first_not_of("0123456789", name.rfind('.') + 1) != name.npos;
-  const int status = mbedtls_ssl_set_hostname(ssl, is_name ? options.server_name.c_str() : nullptr);
+  const bool is_name = !name.empty() && !base::is_address(name);
+  const int status = mbedtls_ssl_set_hostname(ssl, is_name ? name.c_str() : nullptr);
   if (status != 0) return engine->describe(status);
   if (options.resume) {
     mbedtls_ssl_session session;

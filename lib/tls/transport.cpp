@@ -1,5 +1,6 @@
 #include "tls/transport.h"
 
+#include "base/text.h"
 #include "tls/cert.h"
 #include "tls/context.h"
 #include <proxycore/host.h>
@@ -120,7 +121,9 @@ void Transport::read_hello(Bytes in) {
     return;
   }
   std::string scratch;
+  // Some clients ask for an address, which is no name (RFC 6066 §3).
   name_ = HostName::normalize(hello->server_name, scratch);
+  if (base::is_address(name_)) name_.clear();
   state_ = State::credentials;
   keep(in.from(*taken));
   if (auto found = source_->find(name_, *this)) {

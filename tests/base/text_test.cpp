@@ -10,6 +10,17 @@ TEST_CASE("text: same() ignores ASCII case only") {
   CHECK_FALSE(same("[", "{"));
 }
 
+TEST_CASE("text: an address is in brackets, or ends in a number (RFC 3986 §3.2.2)") {
+  for (const char* address : {"127.0.0.1", "[::1]", "1", "1.2.3.4.5", "a.256"}) {
+    CAPTURE(address);
+    CHECK(is_address(address));
+  }
+  for (const char* name : {"", "a.test", "1.test", "127.0.0.1.", "a.1b"}) {
+    CAPTURE(name);
+    CHECK_FALSE(is_address(name));
+  }
+}
+
 TEST_CASE("text: a decimal has digits and nothing else") {
   CHECK(parse_decimal("0") == 0);
   CHECK(parse_decimal("18446744073709551615") == UINT64_MAX);

@@ -437,6 +437,18 @@ TEST_CASE("tls: an address is verified, but not asked for by name (RFC 6066 §3)
   CHECK(other.client.error.code == Errc::denied);
 }
 
+TEST_CASE("tls: a client that asks for an address has named nobody (RFC 6066 §3)") {
+  for (const char* address : {"127.0.0.1", "::1", "[::1]"}) {
+    CAPTURE(address);
+    RawRig rig;
+    test::OpensslPeer peer({.server_name = address});
+    peer.step();
+    rig.raw.write(rig.loop, peer.out);
+    run_until(rig.loop, [&] { return !rig.source.asked.empty(); });
+    CHECK(rig.source.asked == std::vector<std::string>{""});
+  }
+}
+
 TEST_CASE("tls: a connection works on after its buffers were given back") {
   Rig rig;
   rig.open();
