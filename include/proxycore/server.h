@@ -61,8 +61,8 @@ class Server {
   void drain();
   // Ends at once: open connections are closed.
   void stop();
-  // Takes over what may change while running: the hosts and certificate files of `next`, and logs
-  // are reopened.
+  // Takes over what may change while running: hosts, certificate files, the fallback and the
+  // authorities of `next` are read; logs are reopened.
   // Listeners, workers, limits and the store need a restart; a difference there is logged.
   // Errors: as create; then the old configuration goes on.
   Result<void> reload(Config next);

@@ -57,7 +57,7 @@ tls::Credentials credentials_of(std::span<const std::shared_ptr<const tls::Certi
 }
 
 Directory::Directory(Options options, const Declared& declared) : options_(std::move(options)) {
-  declare(declared);
+  declare(declared, std::move(options_.fallback));
   thread_ = std::thread([this] { run(); });
 }
 
@@ -84,8 +84,10 @@ void Directory::forget(std::span<const std::string> names) {
   wake_.notify_one();
 }
 
-void Directory::declare(const Declared& declared) {
+void Directory::declare(const Declared& declared,
+                        std::shared_ptr<const tls::Credentials> fallback) {
   const std::lock_guard lock(mutex_);
+  fallback_ = std::move(fallback);
   declared_.clear();
   for (const auto& certificate : declared) {
     for (const std::string& name : certificate->names()) declared_.emplace(name, certificate);
@@ -160,7 +162,8 @@ tls::CertAnswer Directory::resolve(const std::string& name) {
   // What was served before is better than what may be second best.
   if (failed) return {nullptr, Seconds{failed_ttl}};
   if (!ended.empty()) return answer(credentials_of(std::span(ended).first(1)), ended_ttl);
-  return {options_.fallback, Seconds{missing_ttl}};
+  const std::lock_guard lock(mutex_);
+  return {fallback_, Seconds{missing_ttl}};
 }
 
 // As it was read before, while somebody still has it.

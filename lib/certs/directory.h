@@ -37,7 +37,7 @@ class Directory {
  public:
   struct Options {
     std::vector<CertSource*> sources = {};  // asked in this order; outlive the directory
-    std::shared_ptr<const tls::Credentials> fallback = {};
+    std::shared_ptr<const tls::Credentials> fallback = {};  // until declare()
     // Whether somebody is getting a certificate for `name`, which has none; the directory's thread.
     std::function<bool(const std::string& name)> wanted = {};
     std::function<std::int64_t()> now = {};  // seconds since 1970; empty: the system's clock
@@ -55,8 +55,8 @@ class Directory {
   void find(const std::string& name, tls::CertCache::Answered answered);
   // The certificates kept under these names or "*." patterns have changed; none: any may have.
   void forget(std::span<const std::string> names);
-  // Takes the place of those declared before. Whoever has answers has to forget them.
-  void declare(const Declared& declared);
+  // Take the place of those before. Whoever has answers has to forget them.
+  void declare(const Declared& declared, std::shared_ptr<const tls::Credentials> fallback);
 
  private:
   struct Question {
@@ -83,7 +83,7 @@ class Directory {
   Found read(const std::string& name);
   [[nodiscard]] std::int64_t now() const;
 
-  const Options options_;
+  Options options_;
   std::stop_source stop_;
 
   std::mutex mutex_;  // guards what follows
@@ -93,6 +93,7 @@ class Directory {
   std::vector<std::string> forgotten_;
   bool forget_all_ = false;
   std::multimap<std::string, Declared::value_type, std::less<>> declared_;  // by their names
+  std::shared_ptr<const tls::Credentials> fallback_;
 
   // The thread's own.
   std::map<std::string, Kept, std::less<>> kept_;

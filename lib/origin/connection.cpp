@@ -122,18 +122,19 @@ void Connection::on_open() {
 // The time limit of connecting goes on.
 void Connection::shake_hands() {
   state_ = State::shaking_hands;
-  const auto context = pool_.client_context();
+  auto context = pool_.client_context();
   if (!context) return handshake_failed(context.error());
+  context_ = *std::move(context);
   tls::ClientOptions options;
   const std::string& name = endpoint_.server_name;
   options.server_name = name.find(':') == std::string::npos ? name : "[" + name + "]";
   options.verify = endpoint_.speech == Speech::verified ? tls::Verify::yes : tls::Verify::no;
-  if (options.verify == tls::Verify::yes && !(*context)->has_authorities()) {
+  if (options.verify == tls::Verify::yes && !context_->has_authorities()) {
     return handshake_failed({Errc::denied, "tls: there are no authorities to verify it by"});
   }
   options.resume = std::exchange(resume_session_, nullptr);
   auto over =
-      std::make_unique<tls::Transport>(loop_, std::move(transport_), **context, std::move(options));
+      std::make_unique<tls::Transport>(loop_, std::move(transport_), *context_, std::move(options));
   tls_ = over.get();
   transport_ = std::move(over);
   transport_->start(*this);
@@ -168,7 +169,8 @@ void Connection::opened() {
 
 // In TLS 1.3 they come whenever the target likes.
 void Connection::keep_session() {
-  if (tls_ == nullptr) return;
+  // One that was verified by authorities that are no more is of no use.
+  if (tls_ == nullptr || context_ != pool_.client_context_) return;
   if (auto session = tls_->take_session()) endpoint_.session = {std::move(session), shaken_};
 }
 

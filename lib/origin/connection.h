@@ -101,6 +101,7 @@ class Connection final : public io::Retired,
   http::H1Codec codec_;
   std::shared_ptr<const tls::Session> resume_session_;  // until the handshake
   std::int64_t shaken_ = 0;  // when the full handshake was that its session comes from
+  std::shared_ptr<tls::ClientContext> context_;  // null: no TLS is spoken
   // Dies before the codec whose output it may be writing.
   std::unique_ptr<io::Transport> transport_;
   tls::Transport* tls_ = nullptr;  // transport_, once TLS is spoken on it

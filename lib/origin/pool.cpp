@@ -49,13 +49,19 @@ Endpoint& Pool::endpoint(const Route& route, std::size_t index) {
   return made;
 }
 
-Result<tls::ClientContext*> Pool::client_context() {
+Result<std::shared_ptr<tls::ClientContext>> Pool::client_context() {
   if (!client_context_) {
     tls::ClientContext::Settings settings;
     settings.authorities = verification_.authorities();
     PX_TRY(client_context_, tls::ClientContext::create(settings));
   }
-  return client_context_.get();
+  return client_context_;
+}
+
+void Pool::forget_authorities() {
+  client_context_.reset();
+  // What is resumed is not verified again.
+  for (auto& [key, endpoint] : endpoints_) endpoint->session = {};
 }
 
 // Asks what is shared with other workers once only.

@@ -125,6 +125,9 @@ class Pool {
   }
   void failed(const Route& route, std::size_t target);
 
+  // There may be others: connections are verified by them from now on, also where a session could
+  // be resumed. Those that are open go on.
+  void forget_authorities();
   // Closes what is idle, now and from now on.
   void drain();
   [[nodiscard]] const Config& config() const noexcept { return config_; }
@@ -150,7 +153,7 @@ class Pool {
 
   Endpoint& endpoint(const Route& route, std::size_t target);
   // What connections over TLS have in common, made for the first.
-  Result<tls::ClientContext*> client_context();
+  Result<std::shared_ptr<tls::ClientContext>> client_context();
   void warn(const Route& route);
   void forget_unused();
   void remove(Connection& connection);
@@ -164,7 +167,7 @@ class Pool {
   http::Limits limits_;
   Balancer balancer_;
   bool draining_ = false;
-  std::unique_ptr<tls::ClientContext> client_context_;
+  std::shared_ptr<tls::ClientContext> client_context_;  // null: not made yet
   std::unordered_set<std::string> warned_;  // hosts that we have told `verification_` of
   // The keys view the endpoints' own names.
   std::unordered_map<Key, std::unique_ptr<Endpoint>, KeyHash> endpoints_;

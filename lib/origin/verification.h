@@ -1,8 +1,8 @@
 // Verification: the authorities that certificates of TLS targets are verified by, and the hosts
 // whose targets go without.
 //
-// Loaded once, before the workers start, and shared by them. Not here: verifying (tls/engine).
-// Thread: load() before the others; warn() any.
+// Shared by the workers, each of which makes a context of its own of them. Not here: verifying
+// (tls/engine). Thread: any.
 #pragma once
 
 #include "tls/context.h"
@@ -23,18 +23,17 @@ class Verification {
   static constexpr std::size_t max_warned = 10'000;  // hosts
 
   // Those of tls.origin_ca, or the system's. A system without any is warned about: then nothing can
-  // be verified. Errors: not_found, io, invalid (all name the key).
-  Result<void> load(const TlsConfig& config);
-  // Null: there are none.
-  [[nodiscard]] const std::shared_ptr<const tls::Authorities>& authorities() const noexcept {
-    return authorities_;
-  }
+  // be verified, and has null. Errors: those of Authorities::load_file (all name the key).
+  static Result<std::shared_ptr<const tls::Authorities>> load(const TlsConfig& config);
+  // From now on; null: there are none.
+  void use(std::shared_ptr<const tls::Authorities> authorities);
+  [[nodiscard]] std::shared_ptr<const tls::Authorities> authorities() const;
   // Says in the log that the targets of this host are not verified: once for each.
   void warn(const Route& route);
 
  private:
+  mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const tls::Authorities> authorities_;
-  std::mutex mutex_;  // guards what follows
   std::unordered_set<std::string> warned_;
 };
 

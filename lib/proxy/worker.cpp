@@ -125,6 +125,16 @@ void Worker::forget_certificates(std::vector<std::string> names) {
   });
 }
 
+void Worker::set_fallback(std::shared_ptr<const tls::Credentials> fallback) {
+  loop_.post([this, next = std::move(fallback)]() mutable {
+    if (tls_) tls_->certificates.set_fallback(std::move(next));
+  });
+}
+
+void Worker::forget_authorities() {
+  loop_.post([this] { pool_.forget_authorities(); });
+}
+
 void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
   const auto service = static_cast<Service>(from.kind());
   const bool admin = service == Service::admin;

@@ -81,6 +81,10 @@ class Worker final : public io::Listener::Owner, io::Later {
   void set_ticket_keys(std::shared_ptr<const tls::TicketKeys> keys);
   // Any thread: as CertCache::forget().
   void forget_certificates(std::vector<std::string> names);
+  // Any thread: shown from now on for want of a better certificate.
+  void set_fallback(std::shared_ptr<const tls::Credentials> fallback);
+  // Any thread: Shared::verification has others.
+  void forget_authorities();
   // Takes the descriptor. Before run(), or on the loop's thread.
   void listen(const Socket& socket);
   void run() { loop_.run(); }

@@ -43,6 +43,10 @@ constexpr rlim_t reserved_descriptors = 128;
 // The hosts of the configuration file, where they are not in a table with the store's.
 constexpr std::string_view file_tier = "file";
 
+// What a reload takes over, besides hosts and certificates.
+constexpr std::string_view reloaded_keys[] = {"tls.fallback_chain", "tls.fallback_key",
+                                              "tls.origin_ca"};
+
 namespace log = base::log;
 
 // A client may need a connection to a target as well.
@@ -183,7 +187,8 @@ class Server::Parts {
   void hosts_changed(std::span<const std::string> names);
   void await_drain();
 
-  int lookup_fd_ = -1;  // the lookup service's, until it is started
+  std::mutex reloading_;  // one at a time
+  int lookup_fd_ = -1;    // the lookup service's, until it is started
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
@@ -212,7 +217,8 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   }
   if (bound_all) PX_CHECK(bound_all());
   PX_CHECK(prepare_lookup());
-  PX_CHECK(shared.verification.load(config.tls));
+  PX_TRY(auto authorities, origin::Verification::load(config.tls));
+  shared.verification.use(std::move(authorities));
   if (!config.listen.https.empty()) {
     PX_TRY(tls, server::TlsService::create(config, store, replica.get(), [this](const auto& tell) {
              const std::lock_guard lock(mutex_);
@@ -444,16 +450,27 @@ Result<void> Server::Parts::add_source(CertSource& source) {
 }
 
 Result<void> Server::Parts::reload(Config next) {
+  const std::lock_guard one(reloading_);
+  PX_TRY(auto authorities, origin::Verification::load(next.tls));
   std::function<void()> take_over_certificates;
   if (tls) {
-    PX_TRY(take_over_certificates, tls->reload(next.certificates));
+    PX_TRY(take_over_certificates, tls->reload(next));
   }
   PX_CHECK(feed->reload(std::move(next.hosts), [this]() -> Result<void> {
     return access_writer ? access_writer->reopen() : Result<void>{};
   }));
   hosts_changed({});
   if (take_over_certificates) take_over_certificates();
+  shared.verification.use(std::move(authorities));
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& worker : workers_) worker->forget_authorities();
+  }
   for (const std::string& key : changed_keys(given, next)) {
+    if (std::find(std::begin(reloaded_keys), std::end(reloaded_keys), key) !=
+        std::end(reloaded_keys)) {
+      continue;
+    }
     log::warning("reload.ignored", {{"key", key}, {"why", "needs a restart"}});
   }
   return {};
@@ -489,7 +506,7 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
 }
 
 Result<void> Server::check(const Config& config) {
-  PX_CHECK(origin::Verification().load(config.tls));
+  PX_CHECK(origin::Verification::load(config.tls));
   return server::TlsService::check(config);
 }
 

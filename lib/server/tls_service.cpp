@@ -73,7 +73,7 @@ Result<void> TlsService::check(const Config& config) {
 Result<void> TlsService::prepare() {
   PX_CHECK(tls::ServerContext::create(config_.tls));
   PX_TRY(declared_, declared_by(config_.certificates));
-  PX_TRY(fallback_, make_fallback());
+  PX_TRY(fallback_, fallback_of(config_.tls));
   if (config_.tls.tickets) {
     tickets_ = std::make_unique<TicketFeed>(store_, copy_, config_.tls.ticket_lifetime);
     PX_TRY(first_keys_, tickets_->prepare());
@@ -81,18 +81,23 @@ Result<void> TlsService::prepare() {
   return {};
 }
 
-Result<std::shared_ptr<const tls::Credentials>> TlsService::make_fallback() {
-  tls::Credentials credentials;
-  std::shared_ptr<const tls::Certificate> certificate;
-  if (!config_.tls.fallback_chain.empty()) {
-    PX_TRY(certificate, declared_fallback(config_.tls));
-  } else {
-    PX_TRY(const CertBundle bundle, kept_fallback());
-    PX_TRY(certificate, tls::Certificate::load(bundle));
+// Nobody is to be shown another because the store is away at a reload.
+Result<std::shared_ptr<const tls::Credentials>> TlsService::fallback_of(const TlsConfig& config) {
+  const auto to_fall_back_on = [](const std::shared_ptr<const tls::Certificate>& certificate) {
+    tls::Credentials credentials = certs::credentials_of(std::span(&certificate, 1));
+    credentials.fallback = true;
+    return std::make_shared<const tls::Credentials>(std::move(credentials));
+  };
+  if (!config.fallback_chain.empty()) {
+    PX_TRY(const auto certificate, declared_fallback(config));
+    return to_fall_back_on(certificate);
   }
-  credentials = certs::credentials_of(std::span(&certificate, 1));
-  credentials.fallback = true;
-  return std::make_shared<const tls::Credentials>(std::move(credentials));
+  if (own_fallback_ == nullptr) {
+    PX_TRY(const CertBundle bundle, kept_fallback());
+    PX_TRY(const auto certificate, tls::Certificate::load(bundle));
+    own_fallback_ = to_fall_back_on(certificate);
+  }
+  return own_fallback_;
 }
 
 // The one of all who share the store; without the store, that of its copy.
@@ -144,8 +149,11 @@ void TlsService::start() {
   } else {
     options.sources.push_back(&kept_);
   }
-  options.fallback = fallback_;
-  directory_ = std::make_unique<certs::Directory>(std::move(options), declared_);
+  {
+    const std::lock_guard lock(mutex_);
+    options.fallback = fallback_;
+    directory_ = std::make_unique<certs::Directory>(std::move(options), declared_);
+  }
   // Keys of certificates have no prefix in common.
   auto watching = store_.watch("", [this](std::string_view key) { on_changed(key); });
   if (watching) {
@@ -163,6 +171,7 @@ void TlsService::start() {
 Result<void> TlsService::equip(proxy::Worker& worker) {
   PX_TRY(auto context, tls::ServerContext::create(config_.tls));
   if (first_keys_) context->set_ticket_keys(first_keys_);
+  const std::lock_guard lock(mutex_);
   worker.serve_tls(
       std::move(context),
       [this](const std::string& name, tls::CertCache::Answered answered) {
@@ -195,14 +204,22 @@ void TlsService::forget_all() {
   each_worker_([](proxy::Worker& worker) { worker.forget_certificates({}); });
 }
 
-Result<std::function<void()>> TlsService::reload(
-    const std::vector<Config::CertificateFiles>& files) {
-  PX_TRY(auto declared, declared_by(files));
-  return std::function<void()>([this, declared = std::move(declared)] {
-    if (copied_) copied_->believe_all(true);
-    directory_->declare(declared);
-    forget_all();
-  });
+Result<std::function<void()>> TlsService::reload(const Config& next) {
+  PX_TRY(auto declared, declared_by(next.certificates));
+  PX_TRY(auto fallback, fallback_of(next.tls));
+  return std::function<void()>(
+      [this, declared = std::move(declared), fallback = std::move(fallback)] {
+        if (copied_) copied_->believe_all(true);
+        {
+          const std::lock_guard lock(mutex_);
+          declared_ = declared;
+          fallback_ = fallback;
+          if (!directory_) return;  // nobody was answered so far
+          directory_->declare(declared, fallback);
+        }
+        each_worker_([&fallback](proxy::Worker& worker) { worker.set_fallback(fallback); });
+        forget_all();
+      });
 }
 
 }  // namespace proxycore::server

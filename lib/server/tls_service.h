@@ -17,6 +17,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,14 +44,14 @@ class TlsService {
   Result<void> equip(proxy::Worker& worker);
   // A name's certificate is asked for anew; empty: every name's.
   void forget(std::string_view name);
-  // Reads the certificates of files again: all, or on an error none, are taken over by the function
-  // that is returned. Errors: as create.
-  Result<std::function<void()>> reload(const std::vector<Config::CertificateFiles>& files);
+  // Reads the files of `next` again, certificates and the fallback: all, or on an error none, are
+  // taken over by the function that is returned. One at a time. Errors: as create.
+  Result<std::function<void()>> reload(const Config& next);
 
  private:
   TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker);
   Result<void> prepare();
-  Result<std::shared_ptr<const tls::Credentials>> make_fallback();
+  Result<std::shared_ptr<const tls::Credentials>> fallback_of(const TlsConfig& config);
   Result<CertBundle> kept_fallback();
   void on_changed(std::string_view key);
   void forget_all();
@@ -62,10 +63,13 @@ class TlsService {
   CertStore kept_;
   std::unique_ptr<certs::CopiedCerts> copied_;  // null: the store is on this machine
   std::vector<CertSource*> sources_;
-  certs::Directory::Declared declared_;
-  std::shared_ptr<const tls::Credentials> fallback_;
+  std::shared_ptr<const tls::Credentials> own_fallback_;  // the store's; null: not needed so far
   TicketFeed::Keys first_keys_;
   std::unique_ptr<TicketFeed> tickets_;  // null: none are given
+
+  std::mutex mutex_;  // guards what follows; after start() `directory_` stays as it is
+  certs::Directory::Declared declared_;
+  std::shared_ptr<const tls::Credentials> fallback_;
   std::unique_ptr<certs::Directory> directory_;
   std::unique_ptr<Watch> watch_;
 };

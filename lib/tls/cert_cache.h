@@ -23,6 +23,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace proxycore::tls {
 
@@ -61,6 +62,11 @@ class CertCache final : public CredentialsSource {
   ~CertCache() override;
 
   std::shared_ptr<const Credentials> find(std::string_view name, CredentialsWaiter& later) override;
+  // In place of the one before, for names that nothing better is known of. Answers that have the
+  // one before stay until they are forgotten.
+  void set_fallback(std::shared_ptr<const Credentials> fallback) {
+    fallback_ = std::move(fallback);
+  }
   // The certificates kept under these names or "*." patterns have changed; none: any may have.
   void forget(std::span<const std::string> names);
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }

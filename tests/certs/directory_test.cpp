@@ -185,9 +185,18 @@ TEST_CASE("certificates: those declared come first, and can be declared anew") {
   CHECK(rig.names("a.test") == "a.test *.w.test ");
   CHECK(rig.names("x.w.test") == "a.test *.w.test ");
   CHECK(rig.names("b.test") == "b.test ");
-  rig.directory.declare({declared({"b.test", "c.test"})});
+  rig.directory.declare({declared({"b.test", "c.test"})}, rig.fallback);
   CHECK(rig.names("a.test") == "a.test from.source.test ");
   CHECK(rig.names("b.test") == "b.test c.test ");
+}
+
+TEST_CASE("certificates: there may be another fallback") {
+  Rig rig;
+  CHECK(rig.find("a.test").credentials == rig.fallback);
+  const auto other =
+      std::make_shared<const tls::Credentials>(tls::Credentials{nullptr, nullptr, true});
+  rig.directory.declare({}, other);
+  CHECK(rig.find("a.test").credentials == other);
 }
 
 TEST_CASE("certificates: who has none waits while somebody is getting one") {

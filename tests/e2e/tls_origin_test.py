@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -178,7 +179,25 @@ def _(directory):
     done = subprocess.run([harness.program, "--config", config], capture_output=True, text=True, timeout=PATIENCE,
                           check=False, cwd=directory)
     said = done.stdout + done.stderr
-    expect(done.returncode not in (0, None) and f"tls.origin_ca: {directory}/none.pem: cannot be read: No such file" in said, said)
+    told = f"tls.origin_ca: {directory}/none.pem: cannot be read: No such file"
+    expect(done.returncode not in (0, None) and told in said, said)
+
+
+@test("SIGHUP reads tls.origin_ca again, and keeps the authorities known before for a broken file")
+def _(directory):
+    trusted = directory / "trusted.pem"
+    shutil.copy(lone(directory, "other.test").chain, trusted)
+    with nginx(directory, authority().issue("localhost")) as target, running(
+            directory, [over_tls("a.test", target)], tls__origin_ca=str(trusted), workers__count=2) as proxy:
+        expect_refused(proxy, "a.test", "no known authority has signed the certificate")
+        shutil.copy(authority().root, trusted)
+        proxy.signal(signal.SIGHUP)
+        until(lambda: fetch(proxy.address, "a.test").status == 200, "the authority is known now")
+        trusted.write_text("nonsense")
+        proxy.signal(signal.SIGHUP)
+        until(lambda: f"tls.origin_ca: {trusted}" in proxy.log_path.read_text(), "the broken file is told of")
+        for _ in range(4):
+            expect(fetch(proxy.address, "a.test", fields="Connection: close\r\n").status == 200, "it goes on")
 
 
 @test("a target whose certificate is not valid counts as failed, and the other one answers")

@@ -3,12 +3,10 @@
 #include "support/count_allocations.h"
 #include "support/fake_clock.h"
 #include "support/pool_rig.h"
-#include "support/temp_dir.h"
 #include "support/tls_rig.h"
 #include "support/tls_target.h"
 
 #include <cstddef>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,10 +40,7 @@ io::Addresses addresses(std::initializer_list<const char*> ips) {
 struct TlsPool : PoolRig {
   explicit TlsPool(const CertBundle& bundle = test::test_bundle("P-256"))
       : target(loop, credentials(bundle)) {
-    const test::TempDir directory;
-    config.tls.origin_ca = directory.file("ca.pem");
-    std::ofstream(config.tls.origin_ca) << test::test_authority().pem();
-    REQUIRE(verification.load(config.tls));
+    verification.use(tls::Authorities::load(test::test_authority().pem()).value());
     names.emplace("a.test", addresses({"127.0.0.1"}));
     names.emplace("b.test", addresses({"127.0.0.1"}));
     add_target(target.at("a.test"));
@@ -533,6 +528,28 @@ TEST_CASE_FIXTURE(TlsPool,
   CHECK(target.visitors[1]->name() == "a.test");
   speak({.server_name = "127.0.0.2"});
   CHECK(request_one(user) == "denied: tls: handshake: the certificate is for another name");
+}
+
+TEST_CASE_FIXTURE(TlsPool, "pool: other authorities are for all that begins afterwards") {
+  PoolUser user(*this);
+  PoolUser busy(*this);
+  CHECK(request_one(user) == "later");
+  CHECK(busy.acquire() == "now");
+  const test::Authority other({.common_name = "Other Authority"});
+  verification.use(tls::Authorities::load(other.pem()).value());
+  pool().forget_authorities();
+  // No session is resumed either: nor one that comes with a connection from before.
+  CHECK(request_one(user) ==
+        "denied: tls: handshake: no known authority has signed the certificate");
+  user.error.reset();
+  busy.done = false;
+  busy.get();
+  run_until(loop, [&] { return busy.done; });
+  CHECK(busy.body == "ok");
+  CHECK(busy.acquire() == "now");  // it goes on
+  CHECK(request_one(user) ==
+        "denied: tls: handshake: no known authority has signed the certificate");
+  CHECK(counters.handshakes_resumed.value() == 0);
 }
 
 TEST_CASE_FIXTURE(TlsPool, "pool: without authorities nothing is verified, and so refused") {

@@ -58,8 +58,10 @@ TEST_CASE("verification: is by the authorities of a file") {
   config.origin_ca = written(directory, "ca.pem", test::test_authority().pem());
   Verification verification;
   CHECK(verification.authorities() == nullptr);
-  REQUIRE(verification.load(config));
-  REQUIRE(verification.authorities() != nullptr);
+  const auto loaded = Verification::load(config);
+  REQUIRE(loaded);
+  verification.use(*loaded);
+  REQUIRE(verification.authorities() == *loaded);
   CHECK(verification.authorities()->count() == 1);
 }
 
@@ -67,14 +69,13 @@ TEST_CASE("verification: a file that is missing, or has none, is an error that n
   const test::TempDir directory;
   TlsConfig config;
   config.origin_ca = directory.file("none.pem");
-  Verification verification;
-  const auto missing = verification.load(config);
+  const auto missing = Verification::load(config);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == Errc::not_found);
   CHECK(missing.error().detail ==
         "tls.origin_ca: " + config.origin_ca + ": cannot be read: No such file or directory");
   config.origin_ca = written(directory, "empty.pem", "nothing");
-  const auto empty = verification.load(config);
+  const auto empty = Verification::load(config);
   REQUIRE_FALSE(empty);
   CHECK(empty.error().code == Errc::invalid);
   CHECK(empty.error().detail.starts_with("tls.origin_ca: " + config.origin_ca + ": "));
@@ -82,10 +83,10 @@ TEST_CASE("verification: a file that is missing, or has none, is an error that n
 
 TEST_CASE("verification: without a file it is by the system's, if it has any") {
   const Logged logged;
-  Verification verification;
-  REQUIRE(verification.load({}));
-  if (verification.authorities() != nullptr) {
-    CHECK(verification.authorities()->count() > 0);
+  const auto loaded = Verification::load({});
+  REQUIRE(loaded);
+  if (*loaded != nullptr) {
+    CHECK((*loaded)->count() > 0);
     CHECK(logged.lines.empty());
   } else {
     REQUIRE(logged.lines.size() == 1);

@@ -144,6 +144,35 @@ TEST_CASE("tls service: a reload takes over files, or none if one is broken") {
   CHECK(running.names("a.test") == Names{"a.test", "new.test"});
 }
 
+TEST_CASE("tls service: a reload reads the fallback again, or keeps the one before") {
+  const auto store = open_memory();
+  Config config = quiet();
+  Running running(config, *store);
+  CHECK(running.names("a.test") == fallback);
+  Files files(lone({.dns = {"mine.test"}}));
+  config.tls.fallback_chain = files.chain;
+  config.tls.fallback_key = files.key;
+  REQUIRE(running.server().reload(config));
+  const auto shows = [&](const Names& wanted) {
+    return eventually(
+        [&] { return running.names("a.test") == wanted && running.names("") == wanted; });
+  };
+  CHECK(shows({"mine.test"}));
+  files.write(lone({.dns = {"renewed.test"}}));
+  REQUIRE(running.server().reload(config));
+  CHECK(shows({"renewed.test"}));
+  std::ofstream(files.chain) << "nonsense";
+  const auto broken = running.server().reload(config);
+  REQUIRE_FALSE(broken);
+  CHECK(broken.error().detail.starts_with("tls.fallback_chain: " + files.chain));
+  CHECK(shows({"renewed.test"}));
+  // Without files it is the store's again, and no other than before.
+  const auto kept = store->get("proxycore_fallback_certificate", soon());
+  REQUIRE(running.server().reload(quiet()));
+  CHECK(shows(fallback));
+  CHECK(*store->get("proxycore_fallback_certificate", soon()) == *kept);
+}
+
 TEST_CASE("tls service: a start with files that cannot be served is refused, naming them") {
   const auto store = open_memory();
   Files files(lone({.dns = {"a.test"}}));

@@ -82,6 +82,17 @@ TEST_CASE("cert cache: who names nobody gets the fallback at once") {
   CHECK(rig.asked.empty());
 }
 
+TEST_CASE("cert cache: another fallback is that of whoever comes next") {
+  Rig rig;
+  Waiter waiter;
+  CHECK(rig.cache.find("a.test", waiter) == nullptr);
+  const Shared other = std::make_shared<const Credentials>(Credentials{nullptr, nullptr, true});
+  rig.cache.set_fallback(other);
+  rig.answer("a.test", nullptr);
+  CHECK(waiter.found == other);
+  CHECK(rig.cache.find("", waiter) == other);
+}
+
 TEST_CASE("cert cache: who went away is not told") {
   Rig rig;
   {
