@@ -1,8 +1,9 @@
 // random_bytes(): the source of random numbers for everything that mbedTLS asks for some.
 //
-// The kernel's getrandom(2), which has no state of its own: nothing to seed, to lock, or to get
-// wrong after a fork. It has the signature of mbedtls_ssl_conf_rng() and its like.
-// Thread: any.
+// They are the kernel's, by getrandom(2). Small ones come from a supply that each thread asks for
+// at once: nothing is given twice, what was given is wiped, and a child process begins with
+// nothing, since the kernel empties the page in it (MADV_WIPEONFORK). It has the signature of
+// mbedtls_ssl_conf_rng() and its like. Thread: any.
 #pragma once
 
 #include <cstddef>
