@@ -134,10 +134,6 @@ void options(std::string_view id, std::string_view date, http::Head& head) {
   head.fields.add(http::FieldId::x_request_id, id);
 }
 
-bool always_plain(std::string_view target) noexcept {
-  return target.starts_with("/.well-known/acme-challenge/");
-}
-
 void to_tls(const http::Head& request, std::string_view host, std::uint16_t port,
             std::string_view id, std::string_view date, http::Head& head) {
   const bool may_change = request.method == "GET" || request.method == "HEAD";

@@ -23,9 +23,8 @@ void error(const http::Head& request, std::uint16_t status, std::string_view id,
 // The reply to an OPTIONS request that is not to be passed on (RFC 9110 §7.6.2, §9.3.7).
 void options(std::string_view id, std::string_view date, http::Head& head);
 
-// Whether a request may come over plain HTTP although its host forces TLS: challenges of ACME do
-// (RFC 8555 §8.3).
-bool always_plain(std::string_view target) noexcept;
+// What the targets of HTTP-01 challenges begin with (RFC 8555 §8.3); a token follows.
+inline constexpr std::string_view challenge_path = "/.well-known/acme-challenge/";
 
 // The redirect to the same place over TLS, at `port`: 301, or 308 where the method has to stay
 // (RFC 9110 §15.4.9). `host` is the canonical name; query and escapes stay as they are.

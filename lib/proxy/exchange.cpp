@@ -140,6 +140,11 @@ void Exchange::on_request(http::Head& head, End end) {
 
   name_ = HostName::normalize(without_port(request_.authority), host_);
   if (name_.empty()) return reply(400, "the Host field is no host name");
+  // For any host, be it unknown or forcing TLS: the CA asks before there is a certificate.
+  if (Handler* challenges = worker_.challenges();
+      challenges != nullptr && request_.target.starts_with(edge::challenge_path)) {
+    return answer_locally(*challenges);
+  }
   // A connection made for one host may be used for others only if its certificate says so (RFC
   // 9110 §7.4, RFC 9113 §9.1.1).
   if (!connection_->covers(name_)) return reply(421, "the certificate shown is for other hosts");
@@ -159,8 +164,7 @@ void Exchange::on_answer(lookup::Answer answer) {
   worker_.counters().lookup_hits.add();
   route_ = *std::move(answer);
   const std::uint16_t tls_port = worker_.tls_port();
-  if (route_->forcessl && tls_port != 0 && !edge::always_plain(request_.target) &&
-      !rewrite::is_secure(request_, connection_->info())) {
+  if (route_->forcessl && tls_port != 0 && !rewrite::is_secure(request_, connection_->info())) {
     return redirect_to_tls(tls_port);
   }
   connect();

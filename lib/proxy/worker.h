@@ -52,6 +52,7 @@ struct Shared {
   Admission admission;
   base::LineWriter* access_writer = nullptr;  // null: no access log
   Handler* admin = nullptr;                   // answers on the admin listeners
+  Handler* challenges = nullptr;  // answers HTTP-01 challenges of all hosts; null: targets do
   io::Resolver::Query resolver = io::Resolver::system_query();
   std::uint16_t tls_port = 0;  // where requests are redirected to that have to use TLS; 0: nowhere
   std::vector<MakeTier> tiers = {};  // of the lookup, in their order; none: the table alone
@@ -118,6 +119,7 @@ class Worker final : public io::Listener::Owner, io::Later {
     Handler* const* found = shared_.mounts.match(host);
     return found == nullptr ? nullptr : *found;
   }
+  [[nodiscard]] Handler* challenges() const noexcept { return shared_.challenges; }
   // The date for the Date field, renewed once a second.
   [[nodiscard]] std::string_view date();
   // Writes a request id, unique among workers and restarts.

@@ -203,6 +203,16 @@ void store_lines(Page& page, const Vitals& vitals) {
   }
 }
 
+void challenge_lines(Page& page, const Challenges::Counters& counters) {
+  const auto line = [&](std::string_view result, const base::Counter& counter) {
+    page.format("proxycore_acme_challenges_total{{result=\"{}\"}} {}\n", result, counter.value());
+  };
+  page.head("acme_challenges_total", "counter", "HTTP-01 challenges that were asked for.");
+  line("answered", counters.answered);
+  line("unknown", counters.unknown);
+  line("failed", counters.failed);
+}
+
 }  // namespace
 
 Readiness readiness(const Vitals& vitals) {
@@ -325,6 +335,7 @@ std::string metrics_text(const Vitals& vitals) {
                [](C c) { return c.certificates.fallbacks.value(); });
   host_lines(page, vitals);
   store_lines(page, vitals);
+  if (vitals.challenges != nullptr) challenge_lines(page, *vitals.challenges);
   page.single("access_log_batches_dropped_total", "counter",
               "Batches of access-log lines lost because the log could not be written.",
               static_cast<std::int64_t>(vitals.log_batches_dropped));

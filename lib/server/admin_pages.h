@@ -10,6 +10,7 @@
 #include "lookup/lookup.h"
 #include "lookup/socket_server.h"
 #include "proxy/counters.h"
+#include "server/challenges.h"
 #include "server/explain.h"
 #include "server/route_feed.h"
 #include <proxycore/handler.h>
@@ -36,6 +37,7 @@ struct Vitals {
   bool remote = false;       // the store is on other machines
   bool whole_table = false;  // the table has the store's hosts, not only the file's
   const lookup::ServiceCounters* lookup_service = nullptr;
+  const Challenges::Counters* challenges = nullptr;
   std::int64_t now = 0;  // milliseconds since 1970
   bool stopping = false;
 };

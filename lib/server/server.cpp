@@ -12,6 +12,7 @@
 #include "proxy/worker.h"
 #include "redis/url.h"
 #include "server/admin_pages.h"
+#include "server/challenges.h"
 #include "server/lookup_service.h"
 #include "server/route_feed.h"
 #include "server/route_source.h"
@@ -175,7 +176,8 @@ class Server::Parts {
   std::unique_ptr<server::WildcardCache> wildcard_cache;
   std::unique_ptr<server::LookupService> lookup_service;
   std::unique_ptr<server::RouteFeed> feed;
-  std::unique_ptr<server::TlsService> tls;  // null: no https listener
+  std::unique_ptr<server::TlsService> tls;         // null: no https listener
+  std::unique_ptr<server::Challenges> challenges;  // null: it does not run yet
 
  private:
   Result<void> prepare_lookup();
@@ -324,6 +326,8 @@ Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
 }
 
 void Server::Parts::begin_control() {
+  challenges = std::make_unique<server::Challenges>(store);
+  shared.challenges = challenges.get();
   feed->start([this](std::span<const std::string> names) { hosts_changed(names); });
   if (lookup_fd_ >= 0) {
     const auto& service = config.lookup_service;
@@ -489,6 +493,7 @@ server::Vitals Server::Parts::vitals() {
   vitals.remote = redis::Url::has_scheme(vitals.store);
   vitals.whole_table = feed->whole();
   vitals.lookup_service = lookup_service ? &lookup_service->counters() : nullptr;
+  vitals.challenges = challenges ? &challenges->counters() : nullptr;
   vitals.now = base::now_ms();
   vitals.stopping = draining_ || stopped_;
   return vitals;

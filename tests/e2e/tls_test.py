@@ -353,7 +353,7 @@ def _(directory):
         expect(fetch_tls(address, "b.test").body == b"second", "on its own connection it is served")
 
 
-@test("forcessl: plain requests are sent to https with query and escapes, challenges of ACME are not")
+@test("forcessl: plain requests are sent to https with query and escapes")
 def _(directory):
     origin = Backend()
     pair = authority().issue("app.test")
@@ -367,15 +367,57 @@ def _(directory):
                    f"{method}: {found.status} to {found.value('Location')}, not {status} to {place}")
         found = fetch(proxy.address, f"APP.test:{proxy.port}", "/")
         expect(found.value("Location") == f"https://app.test:{proxy.tls_port}/", f"{found.fields}")
-        for host, path in (("app.test", "/.well-known/acme-challenge/token"), ("open.test", "/")):
-            expect(fetch(proxy.address, host, path).status == 200, f"{host}{path} is served over plain HTTP")
-        expect(fetch(proxy.address, "app.test", "/.well-known/other").status == 301, "only challenges are")
+        expect(fetch(proxy.address, "open.test").status == 200, "the other host is served over plain HTTP")
+        expect(fetch(proxy.address, "app.test", "/.well-known/other").status == 301, "only challenges are not sent")
         expect(fetch_tls(proxy.tls_address, "app.test", target).status == 200, "over TLS there is no redirect")
         proxy.stop()
     with stopping(Backend()) as origin, running(directory, [record("app.test", origin)], name="mapped",
                                                 certificates=[pair], tls__public_port=443) as proxy:
         found = fetch(proxy.address, "app.test", "/x").value("Location")
         expect(found == "https://app.test/x", f"the public port is 443: {found}")
+
+
+@test("challenges of ACME are answered from the store, for any host, before redirects, over HTTP/1 and HTTP/2")
+def _(directory):
+    needs("curl", "curl")
+    origin = Origin()
+    pair = authority().issue("app.test")
+    token = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA"
+    value = f"{token}.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+    path = f"/.well-known/acme-challenge/{token}"
+    hosts = [record("app.test", origin), plain("open.test", origin)]
+    with stopping(origin), redis_server(directory) as redis, running(
+            directory, hosts, certificates=[pair], store__url=redis.url, workers__count=2) as proxy:
+        def curl(host, *options, scheme="http"):
+            port = proxy.port if scheme == "http" else proxy.tls_port
+            told = output_of("curl", "-sSk", "--noproxy", "*", "--connect-to", f"{host}::{LOOPBACK}:{port}", "-w",
+                             " %{http_code} %{http_version} %{content_type}", *options, f"{scheme}://{host}{path}")
+            return told.rsplit(" ", 3)
+        names = ("app.test", "open.test", "unknown.test", "deep.in.unknown.test")
+        for host in names:
+            redis.command("SET", f"{host}:challenge:{token}", value)
+        for host in names:
+            told = curl(host, "--http1.1")
+            expect(told == [value, "200", "1.1", "application/octet-stream"], f"{host}: {told}")
+            told = curl(host, "--http2", scheme="https")
+            expect(told == [value, "200", "2", "application/octet-stream"], f"{host}, HTTP/2: {told}")
+        expect(fetch(proxy.address, f"APP.test.:{proxy.port}", path).body == value.encode(), "spelled otherwise")
+        head = fetch(proxy.address, "app.test", path, "HEAD")
+        expect(head.status == 200 and head.value("Content-Length") == str(len(value)), f"{head.fields}")
+        for odd in (path + "x", path + "?a", path + "/", path.rsplit("/", 1)[0] + "/", path + "%20"):
+            expect(fetch(proxy.address, "open.test", odd).status == 404, f"{odd} is unknown, and not passed on")
+        expect(fetch(proxy.address, "open.test", path, "POST").status == 405, "POST is refused")
+        redis.command("DEL", f"app.test:challenge:{token}")
+        expect(fetch(proxy.address, "app.test", path).status == 404, "gone from the store, gone here")
+        redis.kill()
+        expect(fetch(proxy.address, "open.test", path).status == 503, "without the store nobody can tell")
+        redis.start()
+        redis.command("SET", f"open.test:challenge:{token}", "after")
+        until(lambda: fetch(proxy.address, "open.test", path).body == b"after", "the store is back")
+        counts = {result: proxy.metrics()[f'proxycore_acme_challenges_total{{result="{result}"}}']
+                  for result in ("answered", "unknown", "failed")}
+        expect(counts["answered"] >= 11 and counts["unknown"] == 6 and counts["failed"] >= 1, f"{counts}")
+        expect(not origin.requests, f"no target has seen any: {origin.requests}")
 
 
 @test("HSTS where the host asks for it, over TLS only; origins are told https")

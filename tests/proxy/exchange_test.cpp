@@ -1475,7 +1475,7 @@ TEST_CASE("exchange: with the host in the worker's cache a warm exchange allocat
   CHECK(tier->asked.size() == 1);
 }
 
-TEST_CASE("exchange: a host that forces TLS redirects, but for ACME and who came by TLS already") {
+TEST_CASE("exchange: a host that forces TLS redirects, but who came by TLS already") {
   ProxyRig rig([](Config& config) { config.forwarding.trusted = {"127.0.0.2"}; });
   rig.add_host({.host = "tls.test", .ip = "127.0.0.1", .target_port = rig.origin.port()});
   const auto ask = [](std::string_view target, std::string_view lines = "") {
@@ -1493,9 +1493,6 @@ TEST_CASE("exchange: a host that forces TLS redirects, but for ACME and who came
   CHECK(status_of(answer) == 301);
   CHECK(field_of(answer, "Location") == "https://tls.test:8443/a?b=%20");
 
-  client.send(ask("/.well-known/acme-challenge/x"));
-  serve(client, origin);
-
   // Whoever forwards for others has to be trusted to say so.
   const std::string_view forwarded = "X-Forwarded-Proto: https\r\n";
   client.send(ask("/", forwarded));
@@ -1506,6 +1503,31 @@ TEST_CASE("exchange: a host that forces TLS redirects, but for ACME and who came
 
   client.send("POST / HTTP/1.1\r\nHost: tls.test\r\nContent-Length: 2\r\n\r\nab");
   CHECK(status_of(client.message()) == 308);
+}
+
+TEST_CASE("exchange: challenges are answered here, for whatever host (RFC 8555 §8.3)") {
+  class Answers final : public Handler {
+    void handle(Request request, Responder responder) override {
+      responder.respond({.status = 200, .fields = {}, .body = request.host + request.target});
+    }
+  } answers;
+  for (const bool http2 : {false, true}) {
+    CAPTURE(http2);
+    ProxyRig rig;
+    rig.set_tls_port(443);  // for the host forces TLS
+    rig.add_host({.host = "tls.test", .ip = "127.0.0.1", .target_port = rig.origin.port()});
+    rig.set_challenges(answers);
+    for (const std::string host : {"tls.test", "unknown.test", "[::1]"}) {
+      CAPTURE(host);
+      AnyClient client(rig, http2);
+      client.ask({.target = "/.well-known/acme-challenge/x", .host = host});
+      CHECK(client.answer().body == host + "/.well-known/acme-challenge/x");
+    }
+    CHECK(rig.origin.nobody_comes());
+    Peer client = rig.client();
+    client.send("GET /.well-known/acme-challenge HTTP/1.1\r\nHost: tls.test\r\n\r\n");
+    CHECK(status_of(client.message()) == 301);
+  }
 }
 
 TEST_CASE("exchange: HSTS is told to who came by TLS only (RFC 6797 §7.2)") {

@@ -81,8 +81,10 @@ struct Two {
     vitals.now = 100'000;
     vitals.feed.synced = 98'500;
     vitals.lookup_service = &service;
+    vitals.challenges = &challenges;
   }
   lookup::ServiceCounters service;
+  server::Challenges::Counters challenges;
   std::unique_ptr<proxy::Counters> one;
   std::unique_ptr<proxy::Counters> two;
   Vitals vitals;
@@ -166,6 +168,7 @@ TEST_CASE("metrics: the workers' numbers are summed") {
   two.one->pool.reuses.add(11);
   two.vitals.feed.updates = 13;
   two.service.hits.add(3);
+  two.challenges.unknown.add(2);
   const Metrics metrics(metrics_text(two.vitals));
   CHECK(metrics["requests_total"] == "7");
   CHECK(metrics["connections"] == "4");
@@ -178,6 +181,7 @@ TEST_CASE("metrics: the workers' numbers are summed") {
   CHECK(metrics["lookup_duration_seconds_bucket{tier=\"socket\",le=\"0.0005\"}"] == "0");
   CHECK(metrics["lookup_duration_seconds_count{tier=\"socket\"}"] == "1");
   CHECK(metrics["lookup_service_requests_total{result=\"hit\"}"] == "3");
+  CHECK(metrics["acme_challenges_total{result=\"unknown\"}"] == "2");
   CHECK(metrics["store_events{by=\"tracking\"}"] == "1");
   CHECK(metrics["replica_age_seconds"] == "1.500");
   CHECK(metrics["origin_reuses_total"] == "11");

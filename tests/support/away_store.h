@@ -4,6 +4,7 @@
 #include <proxycore/store.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,10 +18,12 @@ class AwayStore final : public Store {
   std::atomic<bool> away = false;
   std::atomic<bool> empty = false;  // it has lost everything
   std::string misused;              // a key that holds something else than a record
+  std::function<Result<void>(const Deadline& by)> before_get;  // an error is get()'s
 
   Store& here() { return *store_; }
 
   Result<Record> get(std::string_view key, const Deadline& by) override {
+    if (before_get) PX_CHECK(before_get(by));
     if (away) return gone();
     if (empty) return Error{Errc::not_found};
     if (key == misused) return Error{Errc::invalid, "expected a hash"};

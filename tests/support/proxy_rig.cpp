@@ -191,6 +191,10 @@ void ProxyRig::set_admin(Handler& handler) {
   shared_->admin = &handler;
 }
 
+void ProxyRig::set_challenges(Handler& handler) {
+  shared_->challenges = &handler;
+}
+
 namespace {
 
 Fd connected(std::string_view from, std::uint16_t port) {

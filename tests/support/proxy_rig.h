@@ -102,6 +102,7 @@ class ProxyRig {
   void remove_host(std::string_view name);
   void mount(std::string_view pattern, Handler& handler);
   void set_admin(Handler& handler);
+  void set_challenges(Handler& handler);
   void set_tls_port(std::uint16_t port);
 
   // A connected client; `from` is its address, one of loopback.
