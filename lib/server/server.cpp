@@ -2,6 +2,7 @@
 #include "base/line_writer.h"
 #include "base/log.h"
 #include "base/snapshot.h"
+#include "host/keys.h"
 #include "host/route_table.h"
 #include "io/listener.h"
 #include "lookup/cache_tier.h"
@@ -181,6 +182,7 @@ class Server::Parts {
 
  private:
   Result<void> prepare_lookup();
+  Result<std::string> host_of(const std::string& name, const Deadline& by);
   Result<proxy::MakeTier> tier(const std::string& name);
   [[nodiscard]] std::uint16_t redirect_port() const;
   Result<void> make_worker(std::size_t index, uv_loop_s* host);
@@ -222,10 +224,14 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   PX_TRY(auto authorities, origin::Verification::load(config.tls));
   shared.verification.use(std::move(authorities));
   if (!config.listen.https.empty()) {
-    PX_TRY(tls, server::TlsService::create(config, store, replica.get(), [this](const auto& tell) {
-             const std::lock_guard lock(mutex_);
-             for (auto& worker : workers_) tell(*worker);
-           }));
+    const auto each_worker = [this](const auto& tell) {
+      const std::lock_guard lock(mutex_);
+      for (auto& worker : workers_) tell(*worker);
+    };
+    PX_TRY(tls, server::TlsService::create(config, store, replica.get(), each_worker,
+                                           [this](const std::string& name, const Deadline& by) {
+                                             return host_of(name, by);
+                                           }));
   }
 
   if (config.log.access != "off") {
@@ -267,6 +273,17 @@ Result<void> Server::Parts::make_worker(std::size_t index, uv_loop_s* host) {
   });
   workers_.push_back(std::move(worker));
   return {};
+}
+
+// The host or pattern that serves `name`. Where the table has not all of them, the store's of that
+// very name count, be they made of a wildcard.
+Result<std::string> Server::Parts::host_of(const std::string& name, const Deadline& by) {
+  const auto known = table.current();
+  if (const Route* route = known->find(name)) return route->pattern;
+  if (feed->whole()) return Error{Errc::not_found};
+  PX_TRY(const Record record, store.get(host::keys::host(name), by));
+  const auto parent = record.find("wildcard_parent");
+  return parent == record.end() || parent->second.empty() ? name : parent->second;
 }
 
 // What the workers ask for the host of a request, and where their table of hosts comes from.

@@ -43,22 +43,30 @@ Result<std::shared_ptr<const tls::Certificate>> declared_fallback(const TlsConfi
 
 }  // namespace
 
-TlsService::TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker)
+TlsService::TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker,
+                       Wishes::HostOf host_of)
     : config_(config),
       store_(store),
       copy_(copy),
       each_worker_(std::move(each_worker)),
-      kept_(store) {}
+      kept_(store) {
+  if (config.acme.enabled && config.acme.on_demand) {
+    wishes_ = std::make_unique<Wishes>(store, config.acme, std::move(host_of));
+  }
+}
 
 TlsService::~TlsService() {
   watch_.reset();
   tickets_.reset();
+  if (wishes_) wishes_->stop();
   directory_.reset();
 }
 
 Result<std::unique_ptr<TlsService>> TlsService::create(const Config& config, Store& store,
-                                                       Store* copy, EachWorker each_worker) {
-  std::unique_ptr<TlsService> service(new TlsService(config, store, copy, std::move(each_worker)));
+                                                       Store* copy, EachWorker each_worker,
+                                                       Wishes::HostOf host_of) {
+  std::unique_ptr<TlsService> service(
+      new TlsService(config, store, copy, std::move(each_worker), std::move(host_of)));
   PX_CHECK(service->prepare());
   return service;
 }
@@ -149,6 +157,9 @@ void TlsService::start() {
   } else {
     options.sources.push_back(&kept_);
   }
+  if (wishes_) {
+    options.wanted = [this](const std::string& name) { return wishes_->wanted(name); };
+  }
   {
     const std::lock_guard lock(mutex_);
     options.fallback = fallback_;
@@ -186,10 +197,21 @@ void TlsService::on_changed(std::string_view key) {
     if (copied_) copied_->believe_all(false);
     return forget_all();
   }
+  if (key.starts_with(host::keys::story_prefix)) {
+    return story_changed(key.substr(host::keys::story_prefix.size()));
+  }
   if (!host::keys::is_text(key) || !key.ends_with(host::keys::certificate_suffix)) return;
   const std::string_view name = key.substr(0, key.size() - host::keys::certificate_suffix.size());
   if (copied_) copied_->told(name);
+  if (wishes_) wishes_->done(name);
   forget(name);
+}
+
+// Should it have failed, nobody is to wait for it any more: who is parked is asked for anew.
+void TlsService::story_changed(std::string_view name) {
+  if (!wishes_ || !wishes_->pending(name)) return;
+  const std::vector<std::string> names = {std::string(name)};
+  directory_->forget(names);
 }
 
 void TlsService::forget(std::string_view name) {

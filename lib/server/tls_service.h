@@ -10,6 +10,7 @@
 #include "certs/directory.h"
 #include "proxy/worker.h"
 #include "server/ticket_feed.h"
+#include "server/wishes.h"
 #include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/result.h>
@@ -31,7 +32,7 @@ class TlsService {
   // `copy`: the copy on disk of a store on other machines, or null. `each_worker` calls a function
   // with every worker there is. Errors: invalid, not_found, denied, io (names file and key).
   static Result<std::unique_ptr<TlsService>> create(const Config& config, Store& store, Store* copy,
-                                                    EachWorker each_worker);
+                                                    EachWorker each_worker, Wishes::HostOf host_of);
   // What create() says of the files alone.
   static Result<void> check(const Config& config);
   ~TlsService();
@@ -49,11 +50,13 @@ class TlsService {
   Result<std::function<void()>> reload(const Config& next);
 
  private:
-  TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker);
+  TlsService(const Config& config, Store& store, Store* copy, EachWorker each_worker,
+             Wishes::HostOf host_of);
   Result<void> prepare();
   Result<std::shared_ptr<const tls::Credentials>> fallback_of(const TlsConfig& config);
   Result<CertBundle> kept_fallback();
   void on_changed(std::string_view key);
+  void story_changed(std::string_view name);
   void forget_all();
 
   const Config& config_;
@@ -66,6 +69,7 @@ class TlsService {
   std::shared_ptr<const tls::Credentials> own_fallback_;  // the store's; null: not needed so far
   TicketFeed::Keys first_keys_;
   std::unique_ptr<TicketFeed> tickets_;  // null: none are given
+  std::unique_ptr<Wishes> wishes_;       // null: no certificate is got because a visitor came
 
   std::mutex mutex_;  // guards what follows; after start() `directory_` stays as it is
   certs::Directory::Declared declared_;

@@ -173,6 +173,41 @@ TEST_CASE("tls service: a reload reads the fallback again, or keeps the one befo
   CHECK(*store->get("proxycore_fallback_certificate", soon()) == *kept);
 }
 
+TEST_CASE("tls service: a visitor waits for the certificate that is got for the name") {
+  const auto store = open_memory();
+  Config config = quiet();
+  config.acme.enabled = true;
+  config.tls.certificate_wait = Millis{60'000};
+  config.timeouts.tls_handshake = Millis{60'000};
+  config.hosts = {{{.host = "a.test", .ip = "127.0.0.1", .target_port = 1}, "p.toml:1"},
+                  {{.host = "*.w.test", .ip = "127.0.0.1", .target_port = 1}, "p.toml:2"}};
+  Running running(config, *store);
+  const auto wished = [&](const std::string& name) {
+    return store->get("proxycore_wish_" + name, soon()).has_value();
+  };
+  CHECK(running.names("unknown.test") == fallback);
+  CHECK_FALSE(wished("unknown.test"));
+  for (const std::string name : {"a.test", "x.w.test"}) {
+    CAPTURE(name);
+    std::thread runner([&] {
+      if (!eventually([&] { return wished(name); })) return;
+      // News of a try that goes on send nobody away.
+      static_cast<void>(store->put("proxycore_story_" + name,
+                                   {{"failures", "0"}, {"state", "working"}}, {}, soon()));
+      static_cast<void>(CertStore(*store).put(name, lone({.dns = {name}}), soon()));
+    });
+    CHECK(running.names(name) == Names{name});
+    runner.join();
+  }
+  std::thread runner([&] {
+    if (!eventually([&] { return wished("y.w.test"); })) return;
+    static_cast<void>(store->put("proxycore_story_y.w.test",
+                                 {{"failures", "1"}, {"next_ms", "9000000000000"}}, {}, soon()));
+  });
+  CHECK(running.names("y.w.test") == fallback);
+  runner.join();
+}
+
 TEST_CASE("tls service: a start with files that cannot be served is refused, naming them") {
   const auto store = open_memory();
   Files files(lone({.dns = {"a.test"}}));
