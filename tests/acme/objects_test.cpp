@@ -85,7 +85,6 @@ TEST_CASE("acme objects: what later steps depend on has to make sense") {
                                  {"https://ca.test/nonce", "https://ca.test/a b"},
                                  {"\"newAccount\"", "\"oldAccount\""},
                                  {"\"https://ca.test/order\"", "7"}}) {
-    CAPTURE(what);
     const auto read = read_directory(replaced(directory, what, by));
     REQUIRE_FALSE(read.has_value());
     CHECK(read.error().code == Errc::protocol);
@@ -94,7 +93,6 @@ TEST_CASE("acme objects: what later steps depend on has to make sense") {
                                  {"\"certificate\"", "\"diploma\""},
                                  {"\"finalize\": \"https", "\"finalize\": \"data"},
                                  {"\"https://ca.test/authz/2\"", "{}"}}) {
-    CAPTURE(what);
     CHECK_FALSE(read_order(replaced(order, what, by), "u").has_value());
   }
   // Tokens become paths and keys.
