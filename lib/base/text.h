@@ -96,6 +96,9 @@ std::string shown(std::string_view text);
 
 // "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7).
 std::string http_date(std::time_t seconds);
+// Seconds since 1970 of that, or of the two older forms ("Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov
+// 6 08:49:37 1994"); a year of two digits is at most 50 years after `now_s`. nullopt: it is none.
+std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t now_s) noexcept;
 // "1994-11-06T08:49:37.123Z".
 std::string iso_date(std::int64_t milliseconds);
 // Seconds since 1970 of "1994-11-06T08:49:37Z", with a fraction (dropped) and an offset or without
@@ -105,6 +108,3 @@ std::optional<std::int64_t> parse_iso_date(std::string_view text) noexcept;
 std::string log_date(std::time_t seconds);
 
 }  // namespace proxycore::base
-// Seconds since 1970 of that, or of the two older forms ("Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov
-// 6 08:49:37 1994"); a year of two digits is at most 50 years after `now_s`. nullopt: it is none.
-std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t now_s) noexcept;

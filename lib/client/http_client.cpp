@@ -83,7 +83,7 @@ class HttpClient::Connection final : http::Codec::Peer, http::StreamEvents {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   // With a word of goodbye, if there is room for it now.
-  ~Connection() {
+  virtual ~Connection() {
     if (!engine_ || ended_) return;
     engine_->close();
     flush();
