@@ -2,8 +2,10 @@
 
 #include "base/pause.h"
 #include "dns/names.h"
+#include "dns/resolver.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -157,20 +159,24 @@ class Trial {
   // Looks until our values of the name are `expected`, in any order.
   Result<void> are(std::string_view relative, const std::vector<Txt>& expected) {
     std::vector<std::string> wanted;
+    wanted.reserve(expected.size());
     for (const Txt& record : expected) wanted.push_back(record.value);
     std::sort(wanted.begin(), wanted.end());
     const std::string whole = whole_name(zone_.name, relative);
     const auto until = Deadline::Clock::now() + provider_.info().propagation;
     for (;;) {
       auto seen = options_.values(whole, by_);
-      if (!seen && seen.error().code != Errc::not_found) return std::move(seen).error();
+      const bool none = !seen && seen.error().code == Errc::not_found;
+      const bool unclear = !seen && seen.error().code == Errc::busy;
+      if (!seen && !none && !unclear) return std::move(seen).error();
       std::vector<std::string> ours = seen ? *std::move(seen) : std::vector<std::string>{};
       ours.erase(std::remove_if(ours.begin(), ours.end(),
                                 [](const std::string& value) { return !value.starts_with(mark); }),
                  ours.end());
       std::sort(ours.begin(), ours.end());
-      if (ours == wanted) return {};
+      if (ours == wanted && !unclear) return {};
       if (Deadline::Clock::now() >= until) {
+        if (unclear) return std::move(seen).error();
         return Error{Errc::invalid, fmt::format("{}: expected [{}], found [{}]", whole,
                                                 fmt::join(wanted, ", "), fmt::join(ours, ", "))};
       }
@@ -188,6 +194,27 @@ class Trial {
 };
 
 }  // namespace
+
+Values values_by(Resolver& resolver) {
+  return
+      [&resolver](std::string_view name, const Deadline& by) -> Result<std::vector<std::string>> {
+        PX_TRY(const std::vector<Server> servers, resolver.servers_for(name, by));
+        std::optional<std::vector<std::string>> agreed;
+        for (const Server& server : servers) {
+          auto values = resolver.txt_at(server, name, by);
+          if (!values && values.error().code == Errc::not_found)
+            values = std::vector<std::string>{};
+          if (!values) return std::move(values).error();
+          std::sort(values->begin(), values->end());
+          if (agreed && *agreed != *values) {
+            return Error{Errc::busy, fmt::format("{} does not say the same as {}", server.text(),
+                                                 servers.front().text())};
+          }
+          agreed = *std::move(values);
+        }
+        return agreed.value_or(std::vector<std::string>{});
+      };
+}
 
 std::vector<Finding> try_contract(Provider& provider, const ContractOptions& options,
                                   const std::function<void(const Finding&)>& told,

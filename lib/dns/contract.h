@@ -15,11 +15,19 @@
 
 namespace proxycore::dns {
 
+class Resolver;
+
+// All values that a whole name has; busy: that cannot be told yet. not_found: none.
+using Values =
+    std::function<Result<std::vector<std::string>>(std::string_view name, const Deadline& by)>;
+
+// What all servers of the name's zone say; busy while they differ. The resolver outlives it.
+Values values_by(Resolver& resolver);
+
 struct ContractOptions {
   std::string zone;  // where the records go
-  // All values that a whole name has, asked without the provider's help. Looked at until it is as
-  // it should be, at most info().propagation.
-  std::function<Result<std::vector<std::string>>(std::string_view name, const Deadline& by)> values;
+  // Asked without the provider's help, until it is as it should be, at most info().propagation.
+  Values values;
 };
 
 struct Finding {

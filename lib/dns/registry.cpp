@@ -138,6 +138,8 @@ Registry built_in() {
   add(DuckDns::describe(), make_duckdns);
   add(Rfc2136::describe(),
       [](const Settings& settings, const Services&) { return Rfc2136::make(settings); });
+  add(Rfc2136::describe(),
+      [](const Settings& settings, const Services&) { return Rfc2136::make(settings); });
   return registry;
 }
 

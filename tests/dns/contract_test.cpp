@@ -1,6 +1,8 @@
 #include "dns/contract.h"
 
 #include "dns/names.h"
+#include "dns/resolver.h"
+#include "support/dns_server.h"
 
 #include <algorithm>
 #include <set>
@@ -144,4 +146,25 @@ TEST_CASE("dns contract: what cannot be looked at is no success") {
   CHECK(std::count_if(findings.begin(), findings.end(),
                       [](const dns::Finding& finding) { return !finding.holds; }) >= 8);
   CHECK(provider.rows.empty());
+}
+
+TEST_CASE("dns contract: what servers of a zone do not agree on is not told yet") {
+  test::DnsServer one;
+  test::DnsServer other;
+  dns::Resolver resolver{{.servers = {one.text()}, .authoritative = {one.text(), other.text()}}};
+  const dns::Values values = dns::values_by(resolver);
+  const Deadline by = Deadline::in(Millis{10'000});
+  one.set("a.example.com", {"x", "y"});
+  other.set("a.example.com", {"y"});
+  const auto differ = values("a.example.com", by);
+  REQUIRE_FALSE(differ);
+  CHECK(differ.error().code == Errc::busy);
+  CHECK(differ.error().detail.find(other.text()) != std::string::npos);
+  other.set("a.example.com", {"y", "x"});
+  const auto agreed = values("a.example.com", by);
+  REQUIRE(agreed);
+  CHECK(*agreed == std::vector<std::string>{"x", "y"});
+  const auto none = values("b.example.com", by);
+  REQUIRE(none);
+  CHECK(none->empty());
 }

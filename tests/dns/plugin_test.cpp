@@ -6,6 +6,7 @@
 #include "plugin_paths.h"
 #include "support/dns_server.h"
 #include "support/http_server.h"
+#include "support/pebble.h"
 #include "support/provider_contract.h"
 #include "support/temp_dir.h"
 #include <proxycore/observe.h>
@@ -117,6 +118,20 @@ TEST_CASE("dns plugin: the example keeps the contract of providers") {
       *provider, {.zone = "example.org", .values = [&](std::string_view name, const Deadline&) {
                     return Result<std::vector<std::string>>{rig.server.values(name)};
                   }});
+}
+
+TEST_CASE("dns plugin: the example keeps it with the server that it is for") {
+  test::Pebble pebble;
+  client::HttpClient http;
+  dns::Resolver resolver{{.servers = {pebble.dns()}, .authoritative = {pebble.dns()}}};
+  dns::Registry registry;
+  REQUIRE(dns::load_plugin(registry, example));
+  const auto provider =
+      registry.make("challtestsrv", {{"url", pebble.dns_api()}, {"zones", "example.com"}},
+                    {.http = http, .resolver = resolver});
+  REQUIRE(provider);
+  test::check_provider_contract(**provider,
+                                {.zone = "example.com", .values = dns::values_by(resolver)});
 }
 
 TEST_CASE("dns plugin: its settings are those of any provider") {

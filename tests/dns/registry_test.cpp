@@ -42,6 +42,8 @@ TEST_CASE("dns registry: every built-in provider is there, with the settings of 
   CHECK(fields("DigitalOcean") == Names{"token"});
   CHECK(fields("PorkBun") == Names{"apiKey", "secretApiKey"});
   CHECK(fields("DuckDns") == Names{"token", "subdomains"});
+  CHECK(fields("rfc2136") == Names{"server", "zones", "key_name", "algorithm", "secret"});
+  CHECK(rig.registry.types().size() == 5);
   for (const dns::ProviderInfo* info : rig.registry.types()) {
     CHECK_FALSE(info->title.empty());
     CHECK(std::any_of(info->fields.begin(), info->fields.end(),
