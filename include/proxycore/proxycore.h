@@ -1,6 +1,7 @@
 // Everything of libproxycore's public interface.
 #pragma once
 
+#include <proxycore/acme.h>
 #include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
@@ -8,6 +9,7 @@
 #include <proxycore/handler.h>
 #include <proxycore/host.h>
 #include <proxycore/host_trie.h>
+#include <proxycore/renew.h>
 #include <proxycore/result.h>
 #include <proxycore/server.h>
 #include <proxycore/store.h>

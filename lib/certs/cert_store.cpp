@@ -1,4 +1,7 @@
+#include "certs/cert_store.h"
+
 #include "base/clock.h"
+#include "host/keys.h"
 #include "store/repo.h"
 #include "tls/cert.h"
 #include <proxycore/cert.h>
@@ -37,10 +40,23 @@ Result<std::vector<CertBundle>> CertStore::find(std::string_view name, const Dea
 }
 
 Result<void> CertStore::put(std::string_view name, const CertBundle& bundle, const Deadline& by) {
+  PX_TRY(const auto kept, certs::gated(name, bundle, base::now_s()));
+  return store::save(store_, kept, by);
+}
+
+Result<bool> CertStore::erase(std::string_view name, const Deadline& by) {
+  PX_TRY(const std::string kept, kept_name(name));
+  return store::remove<store::Certificate>(store_, kept, by);
+}
+
+namespace certs {
+
+Result<store::Certificate> gated(std::string_view name, const CertBundle& bundle,
+                                 std::int64_t now) {
   store::Certificate kept;
   PX_TRY(kept.name, kept_name(name));
   PX_TRY(const auto certificate, tls::Certificate::load(bundle));
-  PX_CHECK(tls::gate(certificate, kept.name, base::now_s()));
+  PX_CHECK(tls::gate(certificate, kept.name, now));
   kept.fullchain_pem = bundle.chain_pem;
   kept.privkey_pem = bundle.key_pem;
   kept.cert_pem = first_of(bundle.chain_pem);
@@ -51,12 +67,31 @@ Result<void> CertStore::put(std::string_view name, const CertBundle& bundle, con
   } else {
     kept.expiry = certificate->not_after();
   }
-  return store::save(store_, kept, by);
+  return kept;
 }
 
-Result<bool> CertStore::erase(std::string_view name, const Deadline& by) {
-  PX_TRY(const std::string kept, kept_name(name));
-  return store::remove<store::Certificate>(store_, kept, by);
+Result<void> replace(Store& store, const store::Certificate& next, std::int64_t now,
+                     const Deadline& by) {
+  const std::string key = host::keys::certificate(next.name);
+  Record before;
+  const auto change = [&](const Record& present) -> Result<Record> {
+    before = present;
+    const auto was = store::from<store::Certificate>(key, present);
+    if (was && was->fence && next.fence && *was->fence > *next.fence) {
+      return Error{Errc::conflict, next.name + ": another runner got one meanwhile"};
+    }
+    return store::record_of(next);
+  };
+  PX_CHECK(store.update(key, change, Life::for_ever, by));
+  const auto was = store::from<store::Certificate>(key, before);
+  if (!was) return {};
+  // For whoever finds the new one wanting: until it ends.
+  const auto certificate = tls::Certificate::load({was->fullchain_pem, was->privkey_pem});
+  if (!certificate || (*certificate)->not_after() <= now) return {};
+  return store.put(host::keys::previous(next.name), before,
+                   Seconds{(*certificate)->not_after() - now}, by);
 }
+
+}  // namespace certs
 
 }  // namespace proxycore

@@ -336,6 +336,7 @@ std::string metrics_text(const Vitals& vitals) {
   host_lines(page, vitals);
   store_lines(page, vitals);
   if (vitals.challenges != nullptr) challenge_lines(page, *vitals.challenges);
+  if (vitals.renewal != nullptr) page.format("{}", vitals.renewal->metrics());
   page.single("access_log_batches_dropped_total", "counter",
               "Batches of access-log lines lost because the log could not be written.",
               static_cast<std::int64_t>(vitals.log_batches_dropped));

@@ -12,6 +12,7 @@
 #include "proxy/counters.h"
 #include "server/challenges.h"
 #include "server/explain.h"
+#include "server/renewal.h"
 #include "server/route_feed.h"
 #include <proxycore/handler.h>
 #include <proxycore/store.h>
@@ -38,6 +39,7 @@ struct Vitals {
   bool whole_table = false;  // the table has the store's hosts, not only the file's
   const lookup::ServiceCounters* lookup_service = nullptr;
   const Challenges::Counters* challenges = nullptr;
+  const Renewal* renewal = nullptr;
   std::int64_t now = 0;  // milliseconds since 1970
   bool stopping = false;
 };

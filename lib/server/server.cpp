@@ -15,6 +15,7 @@
 #include "server/admin_pages.h"
 #include "server/challenges.h"
 #include "server/lookup_service.h"
+#include "server/renewal.h"
 #include "server/route_feed.h"
 #include "server/route_source.h"
 #include "server/tiers.h"
@@ -179,6 +180,7 @@ class Server::Parts {
   std::unique_ptr<server::RouteFeed> feed;
   std::unique_ptr<server::TlsService> tls;         // null: no https listener
   std::unique_ptr<server::Challenges> challenges;  // null: it does not run yet
+  std::unique_ptr<server::Renewal> renewal;        // null: somebody else sees to certificates
 
  private:
   Result<void> prepare_lookup();
@@ -234,6 +236,9 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
                                            }));
   }
 
+  if (server::Renewal::is_wanted(config, store)) {
+    PX_TRY(renewal, server::Renewal::create(config, store));
+  }
   if (config.log.access != "off") {
     PX_TRY(access_writer, base::LineWriter::open(config.log.access));
     shared.access_writer = access_writer.get();
@@ -345,6 +350,7 @@ Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
 void Server::Parts::begin_control() {
   challenges = std::make_unique<server::Challenges>(store);
   shared.challenges = challenges.get();
+  if (renewal) renewal->start();
   feed->start([this](std::span<const std::string> names) { hosts_changed(names); });
   if (lookup_fd_ >= 0) {
     const auto& service = config.lookup_service;
@@ -362,6 +368,7 @@ void Server::Parts::begin_control() {
 }
 
 void Server::Parts::end_control() {
+  if (renewal) renewal->stop();
   lookup_service.reset();
   if (feed) feed->stop();
   std::unique_ptr<server::WildcardCache> cache;  // ends without the lock
@@ -477,10 +484,13 @@ Result<void> Server::Parts::reload(Config next) {
   if (tls) {
     PX_TRY(take_over_certificates, tls->reload(next));
   }
+  std::vector<Host> declared;
+  for (const auto& host : next.hosts) declared.push_back(host.host);
   PX_CHECK(feed->reload(std::move(next.hosts), [this]() -> Result<void> {
     return access_writer ? access_writer->reopen() : Result<void>{};
   }));
   hosts_changed({});
+  if (renewal) renewal->declare(std::move(declared));
   if (take_over_certificates) take_over_certificates();
   shared.verification.use(std::move(authorities));
   {
@@ -510,6 +520,7 @@ server::Vitals Server::Parts::vitals() {
   vitals.remote = redis::Url::has_scheme(vitals.store);
   vitals.whole_table = feed->whole();
   vitals.lookup_service = lookup_service ? &lookup_service->counters() : nullptr;
+  vitals.renewal = renewal.get();
   vitals.challenges = challenges ? &challenges->counters() : nullptr;
   vitals.now = base::now_ms();
   vitals.stopping = draining_ || stopped_;

@@ -72,7 +72,10 @@ bool Wishes::wanted(const std::string& name) {
 Result<bool> Wishes::allowed(const std::string& name, const std::string& pattern,
                              const Deadline& by) {
   PX_TRY(const Record story, read(store_, keys::story(name), by));
-  if (number_in(story, "failures") > 0 && number_in(story, "next_ms") > clock_()) return false;
+  // A certificate that is valid and not there was lost, and is missed.
+  const auto state = story.find("state");
+  const bool rests = state != story.end() && state->second != "valid" && state->second != "working";
+  if (rests && number_in(story, "next_ms") > clock_()) return false;
   // A host of the configuration file has no record: the runner knows it.
   PX_TRY(const Record host, read(store_, keys::host(pattern), by));
   const auto type = host.find("challengeType");

@@ -45,6 +45,7 @@ constexpr std::string_view cert_pem = "cert_pem";
 constexpr std::string_view csr_pem = "csr_pem";
 constexpr std::string_view expiry = "expiry";
 constexpr std::string_view real_expiry = "real_expiry";
+constexpr std::string_view fence = "fence";
 }  // namespace field
 
 constexpr std::array written_fields = {field::created_by, field::created_on, field::updated_by,
@@ -203,7 +204,8 @@ void write(json::Writer& writer, const json::Value& value) {
 
 constexpr std::array certificate_fields = {field::fullchain_pem, field::privkey_pem,
                                            field::cert_pem,      field::csr_pem,
-                                           field::expiry,        field::real_expiry};
+                                           field::expiry,        field::real_expiry,
+                                           field::fence};
 
 // `before`, if any, gives the members that are not known here.
 std::string text_of(const Certificate& certificate, const json::Value* before) {
@@ -222,6 +224,7 @@ std::string text_of(const Certificate& certificate, const json::Value* before) {
   set_pem(field::csr_pem, certificate.csr_pem);
   set_number(field::expiry, certificate.expiry);
   set_number(field::real_expiry, certificate.real_expiry);
+  set_number(field::fence, certificate.fence);
   if (before != nullptr) {
     for (const json::Value::Member& member : members_of(*before)) {
       if (is_in(certificate_fields, member.name)) continue;
@@ -325,6 +328,7 @@ Result<Certificate> from(std::string_view key, const Record& record) {
   PX_TRY(certificate.csr_pem, pem(object, field::csr_pem));
   PX_TRY(certificate.expiry, seconds(object, field::expiry));
   PX_TRY(certificate.real_expiry, seconds(object, field::real_expiry));
+  PX_TRY(certificate.fence, seconds(object, field::fence));
   if (certificate.fullchain_pem.empty()) {
     return fields::field_error(field::fullchain_pem, "is missing");
   }

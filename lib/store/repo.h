@@ -77,6 +77,7 @@ struct Certificate {
   std::string csr_pem = {};
   std::optional<std::int64_t> expiry = {};       // seconds since 1970
   std::optional<std::int64_t> real_expiry = {};  // the same, where `expiry` is dns01_expiry
+  std::optional<std::int64_t> fence = {};        // of the runner that got it (Lease::token)
 
   // When it ends, in seconds since 1970; nullopt: only the certificate itself says.
   [[nodiscard]] std::optional<std::int64_t> end() const;

@@ -215,6 +215,25 @@ TEST_CASE("config: what is wrong is named with line and key, and what was expect
        "p.toml:3: certificate.cert: unknown, expected chain or key"},
       {"[[certificate]]\nwildcard_parent = 'a.pem'\n",
        "p.toml:2: certificate.wildcard_parent: unknown, expected chain or key"},
+      {"[acme]\nenabled = true\n",
+       "p.toml:2: acme.enabled: expected together with acme.agree_tos = true, once you have read "
+       "the "
+       "CA's terms of service"},
+      {"[acme]\ndirectory = 'http://ca.test/'\n",
+       "p.toml:2: acme.directory: expected a url that begins with 'https://', found "
+       "'http://ca.test/'"},
+      {"[acme]\neab_kid = 'x'\n",
+       "p.toml:2: acme.eab_kid: expected together with acme.eab_key_file"},
+      {"[acme]\nenabled = true\nagree_tos = true\nchallenge = []\n",
+       "p.toml:4: acme.challenge: expected at least one of 'http-01' and 'dns-01'"},
+      {"[acme]\nchallenge = ['tls-alpn-01']\n",
+       "p.toml:2: acme.challenge: expected 'http-01' or 'dns-01', found 'tls-alpn-01'"},
+      {"[renew]\nwebhook = 'ftp://secret@hook.test/'\n",
+       "p.toml:2: renew.webhook: expected a url that begins with 'https://' or 'http://', found "
+       "'ftp'"},
+      {"[[host]]\nhost = 'a.test'\nip = '127.0.0.1'\ntargetPort = 80\nchallengeType = 'dns'\n",
+       "p.toml:5: host.challengeType: expected HTTP-01, DNS-01, DNS-01-wildcard, wildcardChild or "
+       "none, found 'dns'"},
       {"[tls]\nfallback_key = 'a.key'\n",
        "p.toml:2: tls.fallback_key: expected together with tls.fallback_chain"},
       {"[tls]\nmin_version = '1.1'\n",

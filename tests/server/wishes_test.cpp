@@ -93,9 +93,9 @@ TEST_CASE("wishes: nothing is wished for that no host allows, or no CA vouches f
 TEST_CASE("wishes: after a failure nothing is wished for until the next try is due") {
   Rig rig;
   CHECK(rig.wishes.wanted("a.test"));
-  rig.tell_story("a.test", {{"failures", "0"}, {"next_ms", "1000000060000"}});
+  rig.tell_story("a.test", {{"state", "valid"}, {"next_ms", "1000000060000"}});
   CHECK(rig.wishes.wanted("a.test"));  // it goes on
-  rig.tell_story("a.test", {{"failures", "1"}, {"next_ms", "1000000060000"}});
+  rig.tell_story("a.test", {{"state", "failing"}, {"next_ms", "1000000060000"}});
   rig.take("a.test");
   CHECK_FALSE(rig.wishes.wanted("a.test"));
   CHECK_FALSE(rig.wished("a.test"));
@@ -104,7 +104,7 @@ TEST_CASE("wishes: after a failure nothing is wished for until the next try is d
   CHECK(rig.wishes.wanted("a.test"));
   CHECK(rig.wished("a.test"));
   // What cannot be read keeps nobody away.
-  rig.tell_story("b.test", {{"failures", "many"}, {"next_ms", "later"}});
+  rig.tell_story("b.test", {{"state", "dreaming"}, {"next_ms", "later"}});
   CHECK(rig.wishes.wanted("b.test"));
 }
 

@@ -1,0 +1,221 @@
+#include "certs/acme_issuer.h"
+
+#include "acme/dns01.h"
+#include "acme/http01.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "host/keys.h"
+#include "host/record_fields.h"
+#include "tls/digest.h"
+#include "tls/keys.h"
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace proxycore::certs {
+
+namespace {
+
+namespace keys = host::keys;
+namespace fields = host::fields;
+
+// What is left behind by a runner that was killed ends by itself.
+constexpr Seconds challenge_life{3'600};
+// As long as older software holds the lock.
+constexpr Seconds lock_life{30};
+constexpr Seconds zone_life{1'800};
+
+std::string account_place(std::string_view directory) {
+  const auto digest = tls::sha256(directory);
+  return fmt::format("{}{}", keys::acme_account_prefix, base::hex(std::span(digest).first<8>()));
+}
+
+// The lock that older software on the same store holds while it gets a certificate for a name.
+class OldLock {
+ public:
+  static Result<OldLock> take(Store& store, const std::string& name, const std::string& owner,
+                              const Deadline& by) {
+    auto taken =
+        store.create(keys::issue_lock(name), {{std::string(text_field), owner}}, lock_life, by);
+    if (taken) return OldLock(store, name, owner);
+    if (taken.error().code != Errc::conflict) return std::move(taken).error();
+    return Error{Errc::conflict, fmt::format("{}: somebody else is getting one", name)};
+  }
+  OldLock(OldLock&& from) noexcept
+      : store_(std::exchange(from.store_, nullptr)),
+        name_(std::move(from.name_)),
+        owner_(std::move(from.owner_)) {}
+  OldLock& operator=(OldLock&&) = delete;
+  ~OldLock() {
+    if (store_ == nullptr) return;
+    (void)store_->erase_if(
+        keys::issue_lock(name_),
+        [this](const Record& record) { return fields::text(record, text_field) == owner_; },
+        Deadline::in(Millis{5'000}));
+  }
+
+ private:
+  OldLock(Store& store, std::string name, std::string owner)
+      : store_(&store), name_(std::move(name)), owner_(std::move(owner)) {}
+
+  Store* store_;
+  std::string name_;
+  std::string owner_;
+};
+
+}  // namespace
+
+Result<CaAccount> load_ca_account(Store& store, const Sealer& sealer, std::string_view directory,
+                                  const Deadline& by) {
+  const std::string place = account_place(directory);
+  auto record = store.get(place, by);
+  if (!record && record.error().code == Errc::not_found) {
+    PX_TRY(const std::string key, tls::generate_key(tls::KeyType::ecdsa));
+    PX_TRY(std::string sealed, sealer.seal(place + ".key", key));
+    const Record fresh{{"directory", std::string(directory)}, {"key", std::move(sealed)}};
+    const auto created = store.create(place, fresh, {}, by);
+    // Another runner may have been faster.
+    if (!created && created.error().code != Errc::conflict) return created.error();
+    record = store.get(place, by);
+  }
+  if (!record) return std::move(record).error();
+  CaAccount account{.url = fields::text(*record, "url"), .key_pem = {}};
+  PX_TRY(account.key_pem, sealer.open(place + ".key", fields::text(*record, "key")));
+  return account;
+}
+
+Result<void> save_ca_account(Store& store, const Sealer& sealer, std::string_view directory,
+                             const CaAccount& account, const Deadline& by) {
+  const std::string place = account_place(directory);
+  PX_TRY(const std::string sealed, sealer.seal(place + ".key", account.key_pem));
+  Record record{{"directory", std::string(directory)}, {"key", sealed}};
+  if (!account.url.empty()) record.emplace("url", account.url);
+  return store.put(place, record, {}, by);
+}
+
+// Keeps an account as soon as there is one.
+class AcmeIssuer::Accounted final : public acme::Progress {
+ public:
+  Accounted(AcmeIssuer& issuer, acme::Progress& outer, const Deadline& by)
+      : issuer_(issuer), outer_(outer), by_(by) {}
+
+  Result<void> on_step(acme::Step step, std::string_view detail) override {
+    return outer_.on_step(step, detail);
+  }
+  Result<void> on_order(std::string_view url) override { return outer_.on_order(url); }
+  Result<void> on_account(const acme::Account& account) override {
+    const Parts& parts = issuer_.parts_;
+    PX_TRY(CaAccount kept, load_ca_account(parts.store, parts.sealer, parts.acme.directory, by_));
+    kept.url = account.url;
+    PX_CHECK(save_ca_account(parts.store, parts.sealer, parts.acme.directory, kept, by_));
+    return outer_.on_account(account);
+  }
+
+ private:
+  AcmeIssuer& issuer_;
+  acme::Progress& outer_;
+  const Deadline& by_;
+};
+
+AcmeIssuer::AcmeIssuer(Parts parts)
+    : parts_(std::move(parts)),
+      resolver_({.servers = parts_.acme.resolvers, .authoritative = parts_.acme.authoritative}),
+      providers_(parts_.store, parts_.sealer, parts_.registry,
+                 dns::Services{.http = http_, .resolver = resolver_}) {}
+
+Result<acme::Client*> AcmeIssuer::client(const Deadline& by) {
+  if (!client_) {
+    PX_TRY(CaAccount account,
+           load_ca_account(parts_.store, parts_.sealer, parts_.acme.directory, by));
+    acme::Client::Options options{.directory = parts_.acme.directory,
+                                  .account_key = std::move(account.key_pem),
+                                  .account_url = std::move(account.url),
+                                  .ca_pem = parts_.ca_pem};
+    PX_TRY(client_, acme::Client::create(std::move(options)));
+  }
+  return &*client_;
+}
+
+Result<std::string> AcmeIssuer::obtain(const Commission& commission, acme::Progress& progress,
+                                       const Deadline& by) {
+  PX_TRY(acme::Client * ca, client(by));
+  const Wanted& wanted = commission.wanted;
+
+  std::optional<OldLock> lock;
+  if (wanted.method == Method::http01) {
+    std::array<unsigned char, 32> number = tls::sha256(commission.key_pem);
+    PX_TRY(OldLock taken, OldLock::take(parts_.store, wanted.name, base::hex(number), by));
+    lock.emplace(std::move(taken));
+  }
+
+  acme::Http01 http01(
+      {.put =
+           [this](const acme::Proof& proof, const Deadline& until) {
+             return parts_.store.put(keys::challenge(proof.identifier, proof.token),
+                                     {{std::string(text_field), proof.key_authorization}},
+                                     challenge_life, until);
+           },
+       .remove =
+           [this](const acme::Proof& proof) {
+             (void)parts_.store.erase(keys::challenge(proof.identifier, proof.token),
+                                      Deadline::in(Millis{10'000}));
+           }});
+
+  std::vector<std::unique_ptr<Lease>> zones;
+  std::vector<std::shared_ptr<dns::Provider>> providers;
+  JournalOf journal(parts_.journal, wanted.name);
+  acme::Dns01 dns01(
+      resolver_, journal,
+      [&](std::string_view name, const Deadline& until) -> Result<acme::Dns01::Target> {
+        PX_TRY(Providers::Found found, providers_.find(name, until));
+        if (!found.provider->info().several_values && zones.empty()) {
+          // Another certificate's value would take the place of ours.
+          PX_TRY(auto lease, parts_.store.lock("dns:" + found.zone.name, zone_life, until));
+          zones.push_back(std::move(lease));
+        }
+        providers.push_back(found.provider);
+        return acme::Dns01::Target{.provider = found.provider.get(),
+                                   .zone = std::move(found.zone),
+                                   .account = std::move(found.id)};
+      });
+
+  acme::ObtainOptions options{
+      .names = wanted.identifiers,
+      .key_pem = commission.key_pem,
+      .profile = parts_.acme.profile,
+      .preferred_issuer = parts_.acme.preferred_chain,
+      .resume_order_url = commission.order_url,
+      .registration = {.agree_tos = parts_.acme.agree_tos, .external = parts_.external}};
+  if (!parts_.acme.email.empty()) {
+    options.registration.contact.push_back("mailto:" + parts_.acme.email);
+  }
+  if (!commission.replaces.empty() && parts_.acme.renew == "ari") {
+    if (auto id = acme::renewal_id(commission.replaces)) options.replaces = *std::move(id);
+  }
+  acme::Solver* const solver =
+      wanted.method == Method::http01 ? static_cast<acme::Solver*>(&http01) : &dns01;
+  Accounted accounted(*this, progress, by);
+  PX_TRY(acme::Obtained obtained, acme::obtain(*ca, options, std::span(&solver, 1), accounted, by));
+  return std::move(obtained.chain_pem);
+}
+
+Result<acme::RenewalInfo> AcmeIssuer::proposal(std::string_view chain_pem, const Deadline& by) {
+  PX_TRY(acme::Client * ca, client(by));
+  PX_TRY(const std::string id, acme::renewal_id(chain_pem));
+  return ca->renewal_info(id, by);
+}
+
+Result<void> AcmeIssuer::revoke(const CertBundle& bundle, int reason, const Deadline& by) {
+  PX_TRY(acme::Client * ca, client(by));
+  // Its own key will do, whoever's account it is of.
+  return ca->revoke_with_key(bundle.chain_pem, bundle.key_pem, reason, by);
+}
+
+const acme::Problem& AcmeIssuer::problem() const noexcept {
+  return client_ ? client_->problem() : none_;
+}
+
+}  // namespace proxycore::certs

@@ -1,0 +1,346 @@
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "certs/acme_issuer.h"
+#include "certs/journal.h"
+#include "certs/notice.h"
+#include "certs/providers.h"
+#include "certs/runner.h"
+#include "certs/sealer.h"
+#include "dns/contract.h"
+#include "dns/plugin.h"
+#include "dns/registry.h"
+#include "dns/resolver.h"
+#include <proxycore/renew.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+#include <dirent.h>
+
+#include <fmt/format.h>
+
+namespace proxycore {
+
+namespace {
+
+namespace log = base::log;
+
+constexpr std::size_t max_pem = std::size_t{4} << 20;
+constexpr std::size_t max_key_file = 4'096;
+
+// The plugins of a directory, in the order of their names.
+Result<std::vector<std::string>> plugins_in(const std::string& directory) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(directory.c_str()), closedir);
+  if (!open) {
+    return Error{errno == ENOENT ? Errc::not_found : Errc::io,
+                 fmt::format("renew.plugins: {}: {}", directory, std::strerror(errno))};
+  }
+  std::vector<std::string> files;
+  while (const dirent* entry = readdir(open.get())) {
+    const std::string_view name = entry->d_name;
+    if (name.ends_with(".so") && !name.starts_with('.')) {
+      files.push_back(fmt::format("{}/{}", directory, name));
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Result<dns::Registry> registry_of(const Config& config) {
+  dns::Registry registry = dns::built_in();
+  if (config.renew.plugins.empty()) return registry;
+  PX_TRY(const auto files, plugins_in(config.renew.plugins));
+  for (const std::string& file : files) PX_CHECK(dns::load_plugin(registry, file));
+  return registry;
+}
+
+Result<std::optional<acme::ExternalAccount>> external_of(const Config::Acme& acme) {
+  if (acme.eab_kid.empty()) return std::optional<acme::ExternalAccount>();
+  auto key = base::read_file(acme.eab_key_file, max_key_file);
+  if (!key) return std::move(key).error().within("acme.eab_key_file");
+  return std::optional(
+      acme::ExternalAccount{.key_id = acme.eab_kid, .mac_key = std::string(base::trim(*key))});
+}
+
+certs::Notice notice_of(const certs::Happening& happening, std::int64_t now_ms) {
+  using Event = certs::Notice::Event;
+  const certs::Story& story = happening.story;
+  return {.event = happening.event == "certificate.issued"   ? Event::issued
+                   : happening.event == "certificate.failed" ? Event::failed
+                                                             : Event::revoked,
+          .name = story.name,
+          .words = std::string(happening.words),
+          .failures = story.failures,
+          .next_ms = story.next_ms,
+          .not_after = story.not_after,
+          .at_ms = now_ms};
+}
+
+DnsAccount account_of(store::DnsProvider&& kept) {
+  DnsAccount account{
+      .id = std::move(kept.id), .name = std::move(kept.name), .type = std::move(kept.type)};
+  for (auto& [name, value] : kept.settings) account.settings.emplace_back(name, std::move(value));
+  return account;
+}
+
+}  // namespace
+
+class Renewer::Parts {
+ public:
+  Parts(const Config& config, Store& store, Options options, certs::Sealer sealer,
+        dns::Registry registry, std::string ca_pem, std::optional<acme::ExternalAccount> external,
+        std::unique_ptr<certs::Webhook> webhook)
+      : store_(store),
+        acme_(config.acme),
+        now_ms_(options.now_ms ? options.now_ms : std::function<std::int64_t()>(base::now_ms)),
+        sealer_(std::move(sealer)),
+        registry_(std::move(registry)),
+        ca_pem_(std::move(ca_pem)),
+        external_(std::move(external)),
+        webhook_(std::move(webhook)),
+        journal_(store, now_ms_),
+        resolver_({.servers = acme_.resolvers, .authoritative = acme_.authoritative}),
+        providers_(store, sealer_, registry_, dns::Services{.http = http_, .resolver = resolver_}),
+        runner_(store, runner_options(config, std::move(options))) {}
+
+  Store& store_;
+  const Config::Acme acme_;
+  const std::function<std::int64_t()> now_ms_;
+  const certs::Sealer sealer_;
+  const dns::Registry registry_;
+  const std::string ca_pem_;
+  const std::optional<acme::ExternalAccount> external_;
+  const std::unique_ptr<certs::Webhook> webhook_;  // null: nobody is told
+  certs::Journal journal_;
+
+  std::mutex providers_mutex_;  // guards what people do with accounts, and the sweep
+  client::HttpClient http_;
+  dns::Resolver resolver_;
+  certs::Providers providers_;
+
+  std::mutex mutex_;  // guards the next
+  bool running_ = false;
+  std::stop_source stop_;
+  certs::Runner runner_;
+
+ private:
+  certs::Runner::Options runner_options(const Config& config, Renewer::Options&& given) {
+    certs::Runner::Options options;
+    options.acme = acme_;
+    options.parallel = config.renew.parallel;
+    for (const auto& declared : config.hosts) options.declared.push_back(declared.host);
+    options.issuer = [this]() -> Result<std::unique_ptr<certs::Issuer>> {
+      return std::unique_ptr<certs::Issuer>(
+          std::make_unique<certs::AcmeIssuer>(certs::AcmeIssuer::Parts{.acme = acme_,
+                                                                       .ca_pem = ca_pem_,
+                                                                       .external = external_,
+                                                                       .store = store_,
+                                                                       .sealer = sealer_,
+                                                                       .registry = registry_,
+                                                                       .journal = journal_}));
+    };
+    options.seal = [this](std::string_view place, std::string_view text) {
+      return sealer_.seal(place, text);
+    };
+    options.unseal = [this](std::string_view place, std::string_view text) {
+      return sealer_.open(place, text);
+    };
+    options.sweep = [this](const std::function<bool(std::string_view)>& is_worked_on,
+                           const Deadline& by) {
+      const std::lock_guard lock(providers_mutex_);
+      refresh_zones(by);
+      const auto swept = journal_.sweep(providers_, is_worked_on, by);
+      if (!swept) log::warning("dns.sweep", {{"why", swept.error().message()}});
+    };
+    options.happened = [this](const certs::Happening& happening) {
+      if (webhook_) webhook_->tell(notice_of(happening, now_ms_()));
+    };
+    options.progress = std::move(given.progress);
+    options.now_ms = now_ms_;
+    options.between_orders = given.pace;
+    options.lease = given.lease;
+    return options;
+  }
+
+  // What has become of the zones at the vendors, once a day.
+  void refresh_zones(const Deadline& by) {
+    constexpr std::int64_t day_ms = 86'400'000;
+    if (now_ms_() < refresh_ms_) return;
+    const bool first = std::exchange(refresh_ms_, now_ms_() + day_ms) == 0;
+    if (first) return;
+    const auto accounts = providers_.list(by);
+    if (!accounts) return;
+    for (const store::DnsProvider& account : *accounts) {
+      const auto zones = providers_.refresh(account.id, by);
+      if (!zones)
+        log::warning("dns.zones", {{"account", account.id}, {"why", zones.error().detail}});
+    }
+  }
+
+  std::int64_t refresh_ms_ = 0;  // under providers_mutex_
+};
+
+Renewer::Renewer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Renewer::~Renewer() = default;
+
+Result<std::unique_ptr<Renewer>> Renewer::create(const Config& config, Store& store,
+                                                 Options options) {
+  PX_TRY(certs::Sealer sealer, certs::Sealer::open(config.renew.key_file));
+  PX_TRY(dns::Registry registry, registry_of(config));
+  std::string ca_pem;
+  if (!config.acme.ca.empty()) {
+    auto read = base::read_file(config.acme.ca, max_pem);
+    if (!read) return std::move(read).error().within("acme.ca");
+    ca_pem = *std::move(read);
+  }
+  PX_TRY(auto external, external_of(config.acme));
+  std::unique_ptr<certs::Webhook> webhook;
+  if (!config.renew.webhook.empty()) {
+    PX_TRY(webhook, certs::Webhook::create({.url = config.renew.webhook}));
+  }
+  return std::unique_ptr<Renewer>(new Renewer(std::make_unique<Parts>(
+      config, store, std::move(options), std::move(sealer), std::move(registry), std::move(ca_pem),
+      std::move(external), std::move(webhook))));
+}
+
+Result<void> Renewer::run() {
+  {
+    const std::lock_guard lock(parts_->mutex_);
+    if (std::exchange(parts_->running_, true)) return Error{Errc::invalid, "it runs already"};
+  }
+  auto done = parts_->runner_.run(parts_->stop_.get_token());
+  const std::lock_guard lock(parts_->mutex_);
+  parts_->running_ = false;
+  return done;
+}
+
+void Renewer::stop() {
+  parts_->stop_.request_stop();
+}
+
+void Renewer::declare(std::vector<Host> hosts) {
+  parts_->runner_.declare(std::move(hosts));
+}
+
+Result<Renewer::Summary> Renewer::run_once(const Deadline& by) {
+  auto summary = parts_->runner_.run_once(by);
+  // What was told has to arrive before the process ends.
+  constexpr Millis patience{120'000};
+  if (parts_->webhook_) {
+    parts_->webhook_->drain(
+        Deadline(std::min(by.at(), Deadline::Clock::now() + patience), by.stop()));
+  }
+  return summary;
+}
+
+Result<CertificateStory> Renewer::issue(std::string_view name, const Deadline& by) {
+  PX_TRY(certs::Story story, parts_->runner_.issue(name, by));
+  return CertificateStory(std::move(story));
+}
+
+Result<void> Renewer::revoke(std::string_view name, int reason, const Deadline& by) {
+  return parts_->runner_.revoke(name, reason, by);
+}
+
+Result<std::vector<CertificateStory>> Renewer::stories(const Deadline& by) {
+  return certificate_stories(parts_->store_, by);
+}
+
+Result<CertificateStory> Renewer::story(std::string_view name, const Deadline& by) {
+  auto story = certs::load_story(parts_->store_, name, by);
+  if (story) return CertificateStory(*std::move(story));
+  if (story.error().code != Errc::not_found) return std::move(story).error();
+  return Error{Errc::not_found, fmt::format("{}: nothing has happened to it yet", name)};
+}
+
+Result<DnsAccount> Renewer::save_dns(const DnsAccount& account, const Deadline& by) {
+  store::DnsProvider kept{.id = account.id, .name = account.name, .type = account.type};
+  for (const auto& [name, value] : account.settings) kept.settings.insert_or_assign(name, value);
+  const std::lock_guard lock(parts_->providers_mutex_);
+  PX_TRY(auto now, parts_->providers_.save(std::move(kept), by));
+  DnsAccount saved = account;
+  saved.id = std::move(now.id);
+  for (auto& [name, value] : saved.settings) value.clear();
+  saved.zones.clear();
+  for (dns::Zone& zone : now.zones) saved.zones.push_back(std::move(zone.name));
+  return saved;
+}
+
+Result<std::vector<DnsAccount>> Renewer::dns_accounts(const Deadline& by) {
+  std::vector<DnsAccount> accounts;
+  {
+    const std::lock_guard lock(parts_->providers_mutex_);
+    PX_TRY(auto kept, parts_->providers_.list(by));
+    for (auto& one : kept) accounts.push_back(account_of(std::move(one)));
+  }
+  PX_CHECK(store::for_each<store::Domain>(
+      parts_->store_,
+      [&](store::Domain&& domain) {
+        for (DnsAccount& account : accounts) {
+          if (account.id == domain.provider_id) account.zones.push_back(domain.name);
+        }
+      },
+      [](std::string_view, const Error&) {}, by));
+  return accounts;
+}
+
+Result<bool> Renewer::remove_dns(std::string_view id, const Deadline& by) {
+  const std::lock_guard lock(parts_->providers_mutex_);
+  return parts_->providers_.remove(id, by);
+}
+
+Result<bool> Renewer::test_dns_plugin(
+    const Config& config, const std::string& path,
+    const std::vector<std::pair<std::string, std::string>>& settings, std::string_view zone,
+    const std::function<void(std::string_view line)>& told, const Deadline& by) {
+  dns::Registry registry;
+  PX_CHECK(dns::load_plugin(registry, path));
+  client::HttpClient http;
+  dns::Resolver resolver(
+      {.servers = config.acme.resolvers, .authoritative = config.acme.authoritative});
+  dns::Settings given;
+  for (const auto& [name, value] : settings) given.insert_or_assign(name, value);
+  PX_TRY(const auto provider, registry.make(registry.types().front()->type, given,
+                                            dns::Services{.http = http, .resolver = resolver}));
+  const dns::ContractOptions options{
+      .zone = std::string(zone),
+      .values = [&](std::string_view name,
+                    const Deadline& until) -> Result<std::vector<std::string>> {
+        auto values = resolver.txt(name, until);
+        if (!values && values.error().code == Errc::not_found) return std::vector<std::string>();
+        return values;
+      }};
+  bool good = true;
+  const auto tell = [&](const dns::Finding& finding) {
+    good = good && finding.holds;
+    told(fmt::format("{}  {}{}{}", finding.holds ? "ok    " : "FAILED", finding.claim,
+                     finding.why.empty() ? "" : ": ", finding.why));
+  };
+  (void)dns::try_contract(*provider, options, tell, by);
+  return good;
+}
+
+std::vector<std::pair<std::string, std::vector<std::string>>> Renewer::dns_types() const {
+  std::vector<std::pair<std::string, std::vector<std::string>>> types;
+  for (const dns::ProviderInfo* info : parts_->registry_.types()) {
+    std::vector<std::string> names;
+    for (const dns::Field& field : info->fields) {
+      names.push_back(field.secret ? field.name + "!" : field.name);
+    }
+    types.emplace_back(info->type, std::move(names));
+  }
+  return types;
+}
+
+std::string Renewer::metrics() const {
+  return parts_->runner_.metrics();
+}
+
+}  // namespace proxycore
