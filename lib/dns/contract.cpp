@@ -17,7 +17,7 @@ namespace {
 
 // What begins every value of ours: a name may have others, which are not looked at.
 constexpr std::string_view mark = "proxycore-test-";
-constexpr std::string_view name = "_acme-challenge.proxycore-test";
+constexpr std::string_view test_name = "_acme-challenge.proxycore-test";
 
 class Trial {
  public:
@@ -37,7 +37,7 @@ class Trial {
       const Txt record = txt(relative, "place");
       claim(fmt::format("{} can have a value", where), added_and_removed(record));
     }
-    Txt longest = txt(name, "");
+    Txt longest = txt(test_name, "");
     longest.value.resize(255, 'x');
     claim("a value can have 255 bytes", added_and_removed(longest));
     refusals();
@@ -74,50 +74,50 @@ class Trial {
 
   void values_at_one_name() {
     const bool several = provider_.info().several_values;
-    const Txt first = txt(name, "first");
-    const Txt second = txt(name, "second");
-    const Txt never = txt(name, "never");
+    const Txt first = txt(test_name, "first");
+    const Txt second = txt(test_name, "second");
+    const Txt never = txt(test_name, "never");
     std::string id;
     claim("a value is added", [&]() -> Result<void> {
       PX_TRY(id, add(first));
-      return are(name, {first});
+      return are(test_name, {first});
     }());
     claim("the same value again is success, and it is there once", [&]() -> Result<void> {
       PX_CHECK(add(first));
-      return are(name, {first});
+      return are(test_name, {first});
     }());
     if (several) {
       claim("a second value stands beside the first", [&]() -> Result<void> {
         PX_CHECK(add(second));
-        return are(name, {first, second});
+        return are(test_name, {first, second});
       }());
       claim("of two values exactly one is removed", [&]() -> Result<void> {
         PX_CHECK(provider_.remove(zone_, first, id, by_));
-        return are(name, {second});
+        return are(test_name, {second});
       }());
     } else {
       claim("a second value takes the place of the first", [&]() -> Result<void> {
         PX_CHECK(add(second));
-        return are(name, {second});
+        return are(test_name, {second});
       }());
       claim("removing a value that another has replaced leaves that", [&]() -> Result<void> {
         PX_CHECK(provider_.remove(zone_, first, id, by_));
-        return are(name, {second});
+        return are(test_name, {second});
       }());
     }
     claim("a value that is gone is removed again without complaint", [&]() -> Result<void> {
       PX_CHECK(provider_.remove(zone_, first, id, by_));
-      return are(name, {second});
+      return are(test_name, {second});
     }());
     if (several) {
       claim("a value that never was is removed without complaint", [&]() -> Result<void> {
         PX_CHECK(provider_.remove(zone_, never, {}, by_));
-        return are(name, {second});
+        return are(test_name, {second});
       }());
     }
     claim("a value is removed without its id", [&]() -> Result<void> {
       PX_CHECK(provider_.remove(zone_, second, {}, by_));
-      return are(name, {});
+      return are(test_name, {});
     }());
   }
 
@@ -130,13 +130,13 @@ class Trial {
 
   void refusals() {
     const Zone unknown{.name = "proxycore-test.invalid", .id = {}};
-    const auto added = provider_.add(unknown, txt(name, "unknown"), by_);
+    const auto added = provider_.add(unknown, txt(test_name, "unknown"), by_);
     claim("a zone that is not there is an error",
           added ? Error{Errc::invalid, "a value was added to proxycore-test.invalid"}
                 : Result<void>{});
 
     const Deadline passed{Deadline::Clock::now(), by_.stop()};
-    const Txt late = txt(name, "late");
+    const Txt late = txt(test_name, "late");
     used_.push_back(late);
     const auto tried = provider_.add(zone_, late, passed);
     claim("a deadline that has passed is a timeout",
