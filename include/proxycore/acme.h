@@ -125,6 +125,9 @@ struct RenewalInfo {
   std::uint32_t retry_after_s = 0;  // when to ask again: a minute to a day
 };
 
+// A private key for an account or a certificate, as PEM: P-256. Errors: io (no random bytes).
+Result<std::string> new_key();
+
 // By what a CA knows a certificate (RFC 9773 §4.1). Errors: invalid (no certificate, or one without
 // the identifier of its authority's key).
 Result<std::string> renewal_id(std::string_view chain_pem);

@@ -8,6 +8,7 @@
 #include "client/http_client.h"
 #include "tls/context.h"
 #include "tls/issued.h"
+#include "tls/keys.h"
 #include "tls/signer.h"
 #include <proxycore/acme.h>
 
@@ -500,6 +501,10 @@ Result<RenewalInfo> Client::renewal_info(std::string_view renewal_id, const Dead
       std::clamp(client::retry_after(answer, base::now_s()).value_or(default_renewal_info),
                  soonest_renewal_info, latest_renewal_info);
   return info;
+}
+
+Result<std::string> new_key() {
+  return tls::generate_key(tls::KeyType::ecdsa);
 }
 
 Result<std::string> renewal_id(std::string_view chain_pem) {

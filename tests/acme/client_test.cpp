@@ -28,10 +28,6 @@ Deadline soon() {
   return Deadline::in(Millis{30'000});
 }
 
-std::string new_key() {
-  return tls::generate_key(tls::KeyType::ecdsa).value();
-}
-
 template <class Value>
 Value good(Result<Value> result) {
   REQUIRE_MESSAGE(result.has_value(), result.error().message());
@@ -41,12 +37,12 @@ void good(const Result<void>& result) {
   REQUIRE_MESSAGE(result.has_value(), result.error().message());
 }
 
-Client client_of(const Pebble& pebble, const std::string& key = new_key()) {
+Client client_of(const Pebble& pebble, const std::string& key = new_key().value()) {
   return good(Client::create(
       {.directory = pebble.directory(), .account_key = key, .ca_pem = pebble.ca_pem()}));
 }
 Client client_of(const FakeCa& ca) {
-  return good(Client::create({.directory = ca.url(), .account_key = new_key()}));
+  return good(Client::create({.directory = ca.url(), .account_key = new_key().value()}));
 }
 
 const Registration agreed{.agree_tos = true};
@@ -63,7 +59,7 @@ FakeCa::Script only(const std::string& what, Reply reply) {
 
 TEST_CASE("acme client, pebble: an account is made, found, changed and given up (RFC 8555 §7.3)") {
   const Pebble pebble;
-  const std::string key = new_key();
+  const std::string key = new_key().value();
   Client client = client_of(pebble, key);
   const auto nobody = client.find_account(soon());
   REQUIRE_FALSE(nobody.has_value());
@@ -95,7 +91,7 @@ TEST_CASE("acme client, pebble: an account is made, found, changed and given up 
   CHECK(client.problem().type == "unsupportedContact");
 
   // From now on the new key is the account's, and the old one nobody's.
-  const std::string next = new_key();
+  const std::string next = new_key().value();
   good(client.change_key(next, soon()));
   CHECK(good(client.update_contact({}, soon())).url == made.url);
   CHECK(good(client_of(pebble, next).find_account(soon())).url == made.url);
@@ -110,7 +106,7 @@ TEST_CASE("acme client: a key that has an account does not become another's (RFC
   FakeCa ca(only("key-change", {409, {}, {{"Location", "http://ca.test/account/2"}}}));
   Client client = client_of(ca);
   good(client.register_account(agreed, soon()));
-  CHECK(client.change_key(new_key(), soon()).error().code == Errc::conflict);
+  CHECK(client.change_key(new_key().value(), soon()).error().code == Errc::conflict);
   CHECK(client.change_key("nonsense", soon()).error().code == Errc::invalid);
   CHECK(ca.count("key-change") == 1);
   good(client.new_order({.names = {"a.test"}}, soon()));  // with the old key, as before
@@ -267,7 +263,7 @@ TEST_CASE("acme client: a directory of https has no way out of it") {
   CHECK(refused.error().code == Errc::protocol);
   // And another's certificate is not taken for the CA's.
   Client strange = good(Client::create({.directory = pebble.directory(),
-                                        .account_key = new_key(),
+                                        .account_key = new_key().value(),
                                         .ca_pem = test::Authority({}).pem()}));
   CHECK(strange.directory(soon()).error().code == Errc::refused);
 }
@@ -310,7 +306,7 @@ TEST_CASE("acme client: polling keeps the pace that the CA asks for (RFC 8555 §
   good(client.await(authorization, soon()));
   order = good(client.await(order, soon()));
   CHECK(order.status == Status::ready);
-  const std::string csr = good(tls::make_csr({"a.test"}, new_key()));
+  const std::string csr = good(tls::make_csr({"a.test"}, new_key().value()));
   order = good(client.finalize(order, csr, soon()));
   CHECK(order.status == Status::processing);
   const int before = ca.count("order");
@@ -405,8 +401,9 @@ TEST_CASE("acme client: what it is made of is checked") {
     const auto made = Client::create(std::move(options));
     return !made && made.error().code == Errc::invalid;
   };
-  CHECK(refused({.directory = "ca.test/directory", .account_key = new_key()}));
+  CHECK(refused({.directory = "ca.test/directory", .account_key = new_key().value()}));
   CHECK(refused({.directory = "https://ca.test/directory", .account_key = "nonsense"}));
-  CHECK(refused(
-      {.directory = "https://ca.test/directory", .account_key = new_key(), .ca_pem = "nonsense"}));
+  CHECK(refused({.directory = "https://ca.test/directory",
+                 .account_key = new_key().value(),
+                 .ca_pem = "nonsense"}));
 }
