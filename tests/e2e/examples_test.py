@@ -1,16 +1,21 @@
 """The programs of examples/ do what their first lines say.
 
-Usage: examples_test.py --embed PROGRAM --handler PROGRAM --certificates PROGRAM
+Usage: examples_test.py --embed PROGRAM --handler PROGRAM --certificates PROGRAM --webroot PROGRAM
 """
 
+import functools
+import http.server
 import pathlib
 import signal
 import subprocess
+import threading
 
 import harness
+from certificates import authority
 from client import fetch
 from harness import LOOPBACK, PATIENCE, Tests, accepts, expect, free_port
 from origin import Origin
+from pebble import pebble
 from proxyd import Process
 
 tests = Tests()
@@ -69,15 +74,34 @@ def _(directory):
         origin.stop()
 
 
+@tests("webroot gets a certificate from a CA, and leaves no proof behind")
+def _(directory):
+    root = pathlib.Path(directory) / "root"
+    root.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=root)
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as web, pebble(directory, web.server_port) as ca:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        done = subprocess.run([options.webroot, ca.url, root, "a.example.test", authority().root], cwd=directory,
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
+        web.shutdown()
+        expect(done.returncode == 0, done)
+        expect("validate: a.example.test" in done.stdout, done.stdout)
+    names = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", "a.example.test.pem"],
+                           cwd=directory, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    expect("DNS:a.example.test" in names, names)
+    expect((pathlib.Path(directory) / "a.example.test.key").stat().st_mode & 0o077 == 0, "the key is everybody's")
+    expect(not list((root / ".well-known/acme-challenge").iterdir()), "a proof is still there")
+
+
 @tests("all say how they are used")
 def _(directory):
-    for program in (options.embed, options.handler, options.certificates):
+    for program in (options.embed, options.handler, options.certificates, options.webroot):
         done = subprocess.run([program], capture_output=True, text=True, timeout=PATIENCE, check=False)
         expect(done.returncode == 2 and done.stderr.startswith("usage: "), done)
 
 
 def programs(parser):
-    for name in ("embed", "handler", "certificates"):
+    for name in ("embed", "handler", "certificates", "webroot"):
         parser.add_argument(f"--{name}", required=True, type=lambda text: pathlib.Path(text).resolve())
 
 
