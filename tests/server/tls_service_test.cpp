@@ -177,6 +177,7 @@ TEST_CASE("tls service: a visitor waits for the certificate that is got for the 
   const auto store = open_memory();
   Config config = quiet();
   config.acme.enabled = true;
+  config.renew.in_process = false;  // the test gets them
   config.tls.certificate_wait = Millis{60'000};
   config.timeouts.tls_handshake = Millis{60'000};
   config.hosts = {{{.host = "a.test", .ip = "127.0.0.1", .target_port = 1}, "p.toml:1"},
@@ -201,8 +202,9 @@ TEST_CASE("tls service: a visitor waits for the certificate that is got for the 
   }
   std::thread runner([&] {
     if (!eventually([&] { return wished("y.w.test"); })) return;
-    static_cast<void>(store->put("proxycore_story_y.w.test",
-                                 {{"failures", "1"}, {"next_ms", "9000000000000"}}, {}, soon()));
+    static_cast<void>(store->put(
+        "proxycore_story_y.w.test",
+        {{"failures", "1"}, {"state", "failing"}, {"next_ms", "9000000000000"}}, {}, soon()));
   });
   CHECK(running.names("y.w.test") == fallback);
   runner.join();
