@@ -168,16 +168,19 @@ void Transport::shake_hands(std::shared_ptr<const Credentials> found) {
 // Goes on with what came, until all of it is taken, or the owner wants no more. false: the owner
 // was told that this is closed, and may have destroyed it.
 bool Transport::step(Bytes& in) {
+  bool opened = false;
   for (;;) {
     switch (engine_->next(in)) {
       case Engine::Event::wait:
-        flush();
+        if (!opened) flush();
         park_timer_.arm(park_after);
         return true;
       case Engine::Event::opened:
         state_ = State::open;
-        flush();
+        opened = true;
         owner_->on_open();
+        // The handshake's last words go with the owner's first, if it has some in this turn.
+        loop_.later(*this);
         break;
       case Engine::Event::bytes:
         owner_->on_bytes(engine_->plaintext());
@@ -202,6 +205,7 @@ void Transport::on_later() {
     if (!told_) close(why_);
     return;
   }
+  flush();
   while (!kept_.empty() && (state_ == State::handshake || (state_ == State::open && wanted_))) {
     Bytes piece = kept_.front();
     const base::SlabRef hold(piece.slab);

@@ -358,6 +358,22 @@ TEST_CASE("tls: what comes behind the ClientHello waits with it for the certific
   }
 }
 
+TEST_CASE("tls: a client that says nothing after its handshake has all that it needs") {
+  for (const int version : {0x0303, 0x0304}) {
+    CAPTURE(version);
+    RawRig rig;
+    rig.context->set_ticket_keys(test::new_ticket_keys());
+    test::OpensslPeer peer({.min_version = version, .max_version = version});
+    run_until(rig.loop, [&] {
+      peer.in += std::exchange(rig.raw.received, {});
+      peer.step();
+      if (!peer.out.empty()) rig.raw.write(rig.loop, std::exchange(peer.out, {}));
+      return peer.open() && peer.session() != nullptr;
+    });
+    CHECK(rig.server.is("open "));
+  }
+}
+
 TEST_CASE("tls: plain HTTP is answered in plain text") {
   RawRig rig;
   rig.raw.write(rig.loop, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
