@@ -30,10 +30,6 @@ Deadline soon() {
   return Deadline::in(Millis{60'000});
 }
 
-std::string new_key() {
-  return tls::generate_key(tls::KeyType::ecdsa).value();
-}
-
 template <class Value>
 Value good(Result<Value> result) {
   REQUIRE_MESSAGE(result.has_value(), result.error().message());
@@ -41,15 +37,17 @@ Value good(Result<Value> result) {
 }
 
 Client client_of(const Pebble& pebble) {
-  return good(Client::create(
-      {.directory = pebble.directory(), .account_key = new_key(), .ca_pem = pebble.ca_pem()}));
+  return good(Client::create({.directory = pebble.directory(),
+                              .account_key = new_key().value(),
+                              .ca_pem = pebble.ca_pem()}));
 }
 Client client_of(const FakeCa& ca) {
-  return good(Client::create({.directory = ca.url(), .account_key = new_key()}));
+  return good(Client::create({.directory = ca.url(), .account_key = new_key().value()}));
 }
 
 ObtainOptions wanted(std::vector<std::string> names) {
-  return {.names = std::move(names), .key_pem = new_key(), .registration = {.agree_tos = true}};
+  return {
+      .names = std::move(names), .key_pem = new_key().value(), .registration = {.agree_tos = true}};
 }
 
 // Meets challenges without anybody having to look.
@@ -422,7 +420,7 @@ TEST_CASE("obtain: what was issued for another key, or other names, is not taken
   const Obtained got = good(run(client, options, solver, told));
   // An order to go on with whose key was lost.
   options.resume_order_url = got.order_url;
-  options.key_pem = new_key();
+  options.key_pem = new_key().value();
   const auto lost = run(client, options, solver, told);
   REQUIRE_FALSE(lost.has_value());
   CHECK(lost.error().code == Errc::invalid);
@@ -433,7 +431,7 @@ TEST_CASE("obtain: what was issued for another key, or other names, is not taken
   CHECK(good(run(client, options, solver, told)).order_url != got.order_url);
 
   const test::Authority other({.common_name = "CA"});
-  const std::string key = new_key();
+  const std::string key = new_key().value();
   const std::string csr =
       good(tls::der_of(good(tls::make_csr({"c.test"}, key)), "CERTIFICATE REQUEST"));
   FakeCa careless([&](const CaCall& call) -> std::optional<Reply> {
