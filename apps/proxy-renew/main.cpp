@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -139,22 +140,28 @@ Renewer::Progress progress(bool json) {
   };
 }
 
-sigset_t ending_signals() {
+sigset_t watched_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) sigaddset(&set, number);
   return set;
 }
 
-// Ends what runs when SIGTERM or SIGINT comes; the object's end ends the waiting.
+// Ends what runs when SIGTERM or SIGINT comes, and tells of SIGHUP; the object's end ends the
+// waiting.
 class Signals {
  public:
-  Signals() : set_(ending_signals()) {
+  Signals() : set_(watched_signals()) {
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     thread_ = std::thread([this] {
       int number = 0;
       while (sigwait(&set_, &number) == 0) {
         if (number == SIGUSR2) return;
+        if (number == SIGHUP) {
+          const std::lock_guard lock(mutex_);
+          if (on_hangup_) on_hangup_();
+          continue;
+        }
         notify("STOPPING=1");
         stop_.request_stop();
       }
@@ -167,10 +174,17 @@ class Signals {
     thread_.join();
   }
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+  // Empty: nobody is told.
+  void on_hangup(std::function<void()> told) {
+    const std::lock_guard lock(mutex_);
+    on_hangup_ = std::move(told);
+  }
 
  private:
   const sigset_t set_;
   std::stop_source stop_;
+  std::mutex mutex_;  // guards the next
+  std::function<void()> on_hangup_;
   std::thread thread_;
 };
 
@@ -179,10 +193,25 @@ Deadline within(Duration span, const Signals& signals) {
   return Deadline::in(std::chrono::duration_cast<proxycore::Millis>(span), signals.token());
 }
 
-int serve(Renewer& renewer, const Signals& signals) {
+void reload(Renewer& renewer, const std::string& path) {
+  auto next = proxycore::load_config(path);
+  if (!next) {
+    std::fprintf(stderr, "proxy-renew: reload refused, the old hosts go on: %s\n",
+                 next.error().detail.c_str());
+    return;
+  }
+  std::vector<proxycore::Host> hosts;
+  for (auto& declared : next->hosts) hosts.push_back(std::move(declared.host));
+  renewer.declare(std::move(hosts));
+  std::fprintf(stderr, "proxy-renew: hosts of %s reloaded\n", path.c_str());
+}
+
+int serve(Renewer& renewer, const std::string& path, Signals& signals) {
   const std::stop_callback stop(signals.token(), [&] { renewer.stop(); });
+  signals.on_hangup([&] { reload(renewer, path); });
   notify("READY=1");
   const auto done = renewer.run();
+  signals.on_hangup({});
   return done ? 0 : complain(done.error());
 }
 
@@ -339,7 +368,7 @@ int main(int argc, char** argv) {
   auto config = proxycore::load_config(given.config);
   if (!config) return complain(config.error(), wrong_usage);
   // Before the first thread: all of them leave the signals to it.
-  const Signals signals;
+  Signals signals;
   if (tests->parsed()) return test_plugin(*config, given, signals);
   const auto store = proxycore::open_store(config->store.url);
   if (!store) return complain(store.error());
@@ -364,5 +393,5 @@ int main(int argc, char** argv) {
   if (removes->parsed()) return remove_dns(**renewer, given, signals);
   if (issues->parsed() || renews->parsed()) return issue(**renewer, given, signals);
   if (revokes->parsed()) return revoke(**renewer, given, signals);
-  return service ? serve(**renewer, signals) : once(**renewer, signals);
+  return service ? serve(**renewer, given.config, signals) : once(**renewer, signals);
 }
