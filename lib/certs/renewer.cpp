@@ -309,14 +309,7 @@ Result<bool> Renewer::test_dns_plugin(
   for (const auto& [name, value] : settings) given.insert_or_assign(name, value);
   PX_TRY(const auto provider, registry.make(registry.types().front()->type, given,
                                             dns::Services{.http = http, .resolver = resolver}));
-  const dns::ContractOptions options{
-      .zone = std::string(zone),
-      .values = [&](std::string_view name,
-                    const Deadline& until) -> Result<std::vector<std::string>> {
-        auto values = resolver.txt(name, until);
-        if (!values && values.error().code == Errc::not_found) return std::vector<std::string>();
-        return values;
-      }};
+  const dns::ContractOptions options{.zone = std::string(zone), .values = dns::values_by(resolver)};
   bool good = true;
   const auto tell = [&](const dns::Finding& finding) {
     good = good && finding.holds;

@@ -191,6 +191,19 @@ def _(directory):
         expect(ca.txt("_acme-challenge.w.test") == [], "the records are gone")
 
 
+@test("proxy-renew tries a plugin: what it promises, and what it does not keep")
+def _(directory):
+    with plugins(directory) as where, proxy_and_ca(directory, renew__plugins=where) as (proxy, ca):
+        def tried(zones, ends_with):
+            return renew(proxy.config_path, "dns-plugin", "test", f"{where}/dns_plugin.so", "--zone", "w.test",
+                         f"url=http://{LOOPBACK}:{ca.dns_api}", f"zones={zones}", ends_with=ends_with)
+        said = tried("other.test,w.test", 0)
+        expect("FAILED" not in said and said.count("ok  ") >= 16, said)
+        expect(ca.txt("_acme-challenge.proxycore-test.w.test") == [], "nothing is left")
+        said = tried("other.test", 1)
+        expect("FAILED  zone 'w.test' is listed" in said, said)
+
+
 @test("proxy-renew on a shared Redis gets them; any proxyd answers; it renews, revokes, lists")
 def _(directory):
     with redis_server(directory) as redis:
