@@ -407,3 +407,34 @@ TEST_CASE("acme client: what it is made of is checked") {
                  .account_key = new_key().value(),
                  .ca_pem = "nonsense"}));
 }
+
+TEST_CASE("acme client: it says who it is, and what people can read (RFC 8555 §6.1)") {
+  std::string agent;
+  std::string languages;
+  test::HttpServer server([&](const test::Ask& ask) -> Reply {
+    agent = ask.header("User-Agent");
+    languages = ask.header("Accept-Language");
+    return {503};
+  });
+  Client client = good(Client::create({.directory = server.url("/directory"),
+                                       .account_key = new_key().value(),
+                                       .user_agent = "tests/1 (+https://example.test/)",
+                                       .languages = "de, en;q=0.5"}));
+  CHECK(client.directory(soon()).error().code == Errc::busy);
+  CHECK(agent == "tests/1 (+https://example.test/)");
+  CHECK(languages == "de, en;q=0.5");
+}
+
+TEST_CASE("acme client: a directory that may not be kept is kept for a minute all the same") {
+  std::string text;
+  FakeCa strict([&](const CaCall& call) -> std::optional<Reply> {
+    if (call.what != "directory") return std::nullopt;
+    return Reply{200, text, {{"Cache-Control", "public, max-age=0, no-cache"}}};
+  });
+  text = R"({"newNonce":")" + strict.url("/nonce") + R"(","newAccount":")" +
+         strict.url("/account") + R"(","newOrder":")" + strict.url("/new-order") + "\"}";
+  Client client = client_of(strict);
+  good(client.register_account(agreed, soon()));
+  good(client.new_order({.names = {"a.test"}}, soon()));
+  CHECK(strict.count("directory") == 1);
+}
