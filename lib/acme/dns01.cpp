@@ -46,15 +46,22 @@ Result<void> Dns01::present(const Proof& proof, const Deadline& by) {
   const DnsRecord entry{target.account, target.zone, record};
   PX_CHECK(journal_.add(entry, by));
   // Even one whose adding fails may be there.
-  Added& added = added_.insert_or_assign(proof.token, Added{target, entry, {}}).first->second;
+  Added& added =
+      added_.insert_or_assign(proof.token, Added{target, entry, Deadline::Clock::now(), {}})
+          .first->second;
   PX_TRY(added.id, target.provider->add(target.zone, record, by));
+  added.at = Deadline::Clock::now();
   return {};
 }
 
 Result<void> Dns01::await_visible(const Proof& proof, const Deadline& by) {
   PX_TRY(const Place* place, place_of(proof, by));
   const dns::ProviderInfo& info = place->target.provider->info();
-  const Deadline patience = Deadline::in(std::min(info.propagation, by.left()), by.stop());
+  // Records that were added together are on their way together; each is looked for at least once.
+  const auto found = added_.find(proof.token);
+  auto until = Deadline::Clock::now() + info.interval;
+  if (found != added_.end()) until = std::max(until, found->second.at + info.propagation);
+  const Deadline patience{std::min(by.at(), until), by.stop()};
   const std::array values = {dns01_value(proof.key_authorization)};
   return dns::await_txt(resolver_, place->name, values, info.interval, patience);
 }

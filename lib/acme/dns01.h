@@ -52,7 +52,7 @@ class Dns01 final : public Solver {
   // A zone whose provider holds one value only.
   Result<std::string> lane(const Proof& proof, const Deadline& by) override;
   Result<void> present(const Proof& proof, const Deadline& by) override;
-  // Until all servers of the zone have it, as long as the provider may take.
+  // Until all servers of the zone have it, as long as the provider may take from when it was added.
   Result<void> await_visible(const Proof& proof, const Deadline& by) override;
   void clean_up(const Proof& proof) noexcept override;
 
@@ -64,7 +64,8 @@ class Dns01 final : public Solver {
   struct Added {
     Target target;
     DnsRecord record;
-    std::string id;  // the provider's
+    Deadline::Clock::time_point at;  // since when it is on its way
+    std::string id;                  // the provider's
   };
 
   Result<const Place*> place_of(const Proof& proof, const Deadline& by);

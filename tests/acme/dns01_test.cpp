@@ -65,6 +65,27 @@ struct Rig {
   std::vector<std::string> asked;
 };
 
+// Takes records, and does nothing with them.
+class Deaf final : public dns::Provider {
+ public:
+  [[nodiscard]] const dns::ProviderInfo& info() const noexcept override { return info_; }
+  Result<void> check(const Deadline&) override { return {}; }
+  Result<std::vector<dns::Zone>> zones(const Deadline&) override {
+    return std::vector<dns::Zone>();
+  }
+  Result<std::string> add(const dns::Zone&, const dns::Txt&, const Deadline&) override {
+    return std::string("1");
+  }
+  Result<void> remove(const dns::Zone&, const dns::Txt&, std::string_view,
+                      const Deadline&) override {
+    return Error{Errc::io, "out of order"};
+  }
+
+ private:
+  dns::ProviderInfo info_{
+      .type = "Deaf", .title = "Deaf", .propagation = Millis{1000}, .interval = Millis{10}};
+};
+
 }  // namespace
 
 TEST_CASE("dns01: the record is the digest of the proof, without padding (RFC 8555 §8.4)") {
@@ -116,28 +137,10 @@ TEST_CASE("dns01, pebble: nobody set up for the zone, or a vendor that refuses")
 }
 
 TEST_CASE("dns01: a record that cannot be removed stays in the journal") {
-  class Stubborn final : public dns::Provider {
-   public:
-    [[nodiscard]] const dns::ProviderInfo& info() const noexcept override { return info_; }
-    Result<void> check(const Deadline&) override { return {}; }
-    Result<std::vector<dns::Zone>> zones(const Deadline&) override {
-      return std::vector<dns::Zone>();
-    }
-    Result<std::string> add(const dns::Zone&, const dns::Txt&, const Deadline&) override {
-      return std::string("1");
-    }
-    Result<void> remove(const dns::Zone&, const dns::Txt&, std::string_view,
-                        const Deadline&) override {
-      return Error{Errc::io, "out of order"};
-    }
-
-   private:
-    dns::ProviderInfo info_{.type = "Stubborn", .title = "Stubborn"};
-  };
   const Pebble pebble;
   dns::Resolver resolver({.servers = {pebble.dns()}});
   MemoryJournal journal;
-  Stubborn provider;
+  Deaf provider;
   Dns01 solver(resolver, journal, [&](std::string_view, const Deadline&) -> Result<Dns01::Target> {
     return Dns01::Target{&provider, {"a.test"}, "account-1"};
   });
@@ -147,4 +150,28 @@ TEST_CASE("dns01: a record that cannot be removed stays in the journal") {
   solver.clean_up(proof);
   CHECK(journal.open.size() == 1);
   solver.clean_up(proof);  // again does nothing
+}
+
+TEST_CASE("dns01: records that are added together are waited for together") {
+  const Pebble pebble;
+  dns::Resolver resolver({.servers = {pebble.dns()}});
+  MemoryJournal journal;
+  Deaf provider;
+  Dns01 solver(resolver, journal, [&](std::string_view, const Deadline&) -> Result<Dns01::Target> {
+    return Dns01::Target{&provider, {"a.test"}, "account-1"};
+  });
+  const Deadline by = Deadline::in(Millis{60'000});
+  std::vector<Proof> proofs;
+  for (const char* name : {"a.test", "b.a.test", "c.a.test", "d.a.test"}) {
+    proofs.push_back({name, false, name, "key"});
+    REQUIRE(solver.present(proofs.back(), by).has_value());
+  }
+  const auto began = Deadline::Clock::now();
+  for (const Proof& proof : proofs) {
+    const auto seen = solver.await_visible(proof, by);
+    REQUIRE_FALSE(seen.has_value());
+    CHECK(seen.error().code == Errc::timeout);
+    CHECK(seen.error().detail.find("_acme-challenge." + proof.identifier) != std::string::npos);
+  }
+  CHECK(Deadline::Clock::now() - began < Millis{3'000});  // a second, not one for each
 }
