@@ -51,7 +51,11 @@ Result<Sighting> look(Resolver& resolver, std::span<const Server> servers, std::
 Result<void> await_txt(Resolver& resolver, std::string_view name,
                        std::span<const std::string> values, Millis interval, const Deadline& by) {
   std::vector<Server> servers;
-  std::string why = "nobody could be asked";
+  std::string why;
+  // What is found out while the time runs out says less than what was known before.
+  const auto note = [&](std::string text) {
+    if (why.empty() || !by.passed()) why = std::move(text);
+  };
   for (;;) {
     // The servers are found once; while they cannot be, that is what is told.
     if (servers.empty()) {
@@ -60,18 +64,19 @@ Result<void> await_txt(Resolver& resolver, std::string_view name,
       if (found) {
         servers = *std::move(found);
       } else {
-        why = found.error().message();
+        note(found.error().message());
       }
     }
     PX_TRY(const Sighting sighting, look(resolver, servers, name, values, by));
     if (sighting.complete()) return {};
     if (!sighting.missing.empty()) {
-      why = fmt::format("{} of {} servers have it; {}", sighting.seen, sighting.servers,
-                        sighting.missing);
+      note(fmt::format("{} of {} servers have it; {}", sighting.seen, sighting.servers,
+                       sighting.missing));
     }
     if (auto paused = base::pause(interval, by); !paused) {
       if (paused.error().code != Errc::timeout) return paused;
-      return Error{Errc::timeout, fmt::format("dns: '{}': {}", name, why)};
+      return Error{Errc::timeout,
+                   fmt::format("dns: '{}': {}", name, why.empty() ? "nobody could be asked" : why)};
     }
   }
 }

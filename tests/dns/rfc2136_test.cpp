@@ -1,5 +1,7 @@
 #include "dns/rfc2136.h"
 
+#include "dns/names.h"
+#include "dns/propagation.h"
 #include "dns/resolver.h"
 #include "support/dns_server.h"
 #include "support/knot_server.h"
@@ -26,8 +28,10 @@ Deadline soon() {
 }
 
 const KnotServer& knot() {
-  static const KnotServer server(
-      KnotServer::Zones{{"one.test", "txt TXT \"kept\"\n"}, {"sub.one.test", ""}});
+  static const KnotServer server(KnotServer::Zones{{"one.test",
+                                                    "txt TXT \"kept\"\nsub NS ns.sub\n"
+                                                    "_acme-challenge.alias CNAME token.sub\n"},
+                                                   {"sub.one.test", ""}});
   return server;
 }
 
@@ -63,6 +67,29 @@ TEST_CASE("rfc2136: keeps the contract of providers, on a real server") {
   const auto provider = made(settings());
   test::check_provider_contract(*provider, {.zone = "one.test", .values = &values});
   CHECK(*values("txt.one.test", soon()) == std::vector<std::string>{"kept"});
+}
+
+TEST_CASE(
+    "rfc2136: what was added is seen at once, where an alias leads, and until it is removed") {
+  const auto provider = made(settings());
+  dns::Resolver resolver({.servers = {knot().text()}, .authoritative = {knot().text()}});
+  const auto at = resolver.follow("_acme-challenge.alias.one.test", soon());
+  REQUIRE(at);
+  CHECK(*at == "token.sub.one.test");
+  const auto zones = provider->zones(soon());
+  const dns::Zone* const zone = dns::zone_for(*zones, *at);
+  REQUIRE(zone != nullptr);
+  const dns::Txt one{dns::relative_name(zone->name, *at), "value-1"};
+  const dns::Txt two{dns::relative_name(zone->name, *at), "value-2"};
+  CHECK(provider->add(*zone, one, soon()));
+  CHECK(provider->add(*zone, two, soon()));
+  const std::vector<std::string> both = {"value-1", "value-2"};
+  const auto seen = dns::await_txt(resolver, *at, both, Millis{10}, soon());
+  CHECK_MESSAGE(seen, seen.error().message());
+  CHECK(provider->remove(*zone, one, {}, soon()));
+  CHECK(*values(*at, soon()) == std::vector<std::string>{"value-2"});
+  CHECK(provider->remove(*zone, two, {}, soon()));
+  CHECK(values(*at, soon())->empty());
 }
 
 TEST_CASE("rfc2136: every algorithm that is offered is one that servers know") {
