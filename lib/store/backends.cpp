@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 
 #include <fmt/format.h>
 
@@ -56,13 +54,6 @@ std::optional<std::string> behind(std::string_view prefix) {
   if (next.empty()) return std::nullopt;
   next.back() = static_cast<char>(static_cast<unsigned char>(next.back()) + 1);
   return next;
-}
-
-void pause(const Deadline& by, Millis span) {
-  std::mutex mutex;
-  std::condition_variable_any nobody;
-  std::unique_lock lock(mutex);
-  nobody.wait_for(lock, by.stop(), std::min(by.left(), span), [] { return false; });
 }
 
 }  // namespace store

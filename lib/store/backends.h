@@ -39,7 +39,5 @@ Result<void> check_lock(std::string_view name, Seconds ttl);
 std::int64_t end_of(Seconds ttl, std::int64_t now);
 // The first text behind all that start with `prefix`; nullopt: there is none.
 std::optional<std::string> behind(std::string_view prefix);
-// Waits that long, or until the deadline; for what only time can change.
-void pause(const Deadline& by, Millis span);
 
 }  // namespace proxycore::store

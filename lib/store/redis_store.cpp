@@ -5,6 +5,7 @@
 // record first, atomically, then the set. What is left between the two by somebody who died there
 // is healed by the next who lists the model. Connections are used by one thread at a time.
 #include "base/log.h"
+#include "base/pause.h"
 #include "host/keys.h"
 #include "redis/sync_client.h"
 #include "store/backends.h"
@@ -742,7 +743,7 @@ Result<std::unique_ptr<Lease>> RedisStore::lock(std::string_view name, Seconds t
                                           static_cast<std::uint64_t>(token.integer));
     }
     if (by.passed()) return Error{Errc::busy, fmt::format("lock '{}' is held", name)};
-    pause(by, lock_interval);
+    static_cast<void>(base::pause(lock_interval, by));
   }
 }
 

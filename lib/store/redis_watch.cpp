@@ -1,7 +1,7 @@
 #include "store/redis_watch.h"
 
 #include "base/log.h"
-#include "store/backends.h"
+#include "base/pause.h"
 
 #include <algorithm>
 #include <utility>
@@ -110,7 +110,7 @@ void RedisWatch::rest(const Error& why) {
   const auto due = Clock::now() + std::max(backoff_.left(), redis::Backoff::first);
   while (!end_.stop_requested() && Clock::now() < due) {
     answer(heed());
-    pause(until(due), Millis::max());
+    static_cast<void>(base::pause(Millis::max(), until(due)));
   }
 }
 

@@ -1,6 +1,6 @@
 #include "store/sqlite_connection.h"
 
-#include "store/backends.h"
+#include "base/pause.h"
 
 #include <algorithm>
 #include <cstring>
@@ -149,7 +149,8 @@ Error Connection::failed(int code) const {
 int Connection::on_busy(void* self, int times) {
   const Deadline& by = static_cast<Connection*>(self)->by_;
   if (by.cancelled() || by.passed()) return 0;
-  pause(by, Millis{std::min(times + 1, 10)});
+  // Whether the time is up is asked the next time.
+  static_cast<void>(base::pause(Millis{std::min(times + 1, 10)}, by));
   return 1;
 }
 

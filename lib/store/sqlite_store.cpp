@@ -4,6 +4,7 @@
 // few read beside it (WAL: readers and the writer do not wait for each other), one looks for what
 // other processes changed. Every connection is used by one thread at a time.
 #include "base/log.h"
+#include "base/pause.h"
 #include "store/backends.h"
 #include "store/sqlite_connection.h"
 #include "store/watchers.h"
@@ -387,7 +388,7 @@ Result<void> SqliteStore::to_wal(const Deadline& by) {
                                          path_, mode)};
     }
     if (asked.error().code != Errc::busy || by.passed()) return asked;
-    pause(by, Millis{5});
+    static_cast<void>(base::pause(Millis{5}, by));
   }
 }
 
