@@ -253,7 +253,7 @@ Result<Client> Client::create(Options options) {
   http.user_agent = options.user_agent;
   http.response_limit = response_limit;
   if (!options.ca_pem.empty()) {
-    auto authorities = tls::Authorities::load(options.ca_pem);
+    auto authorities = tls::Authorities::system_and(options.ca_pem);
     if (!authorities) return std::move(authorities).error().within("acme: ca");
     http.authorities = *std::move(authorities);
   }

@@ -198,6 +198,10 @@ mbedtls_ssl_config& ServerContext::config() noexcept {
   return parts_->config.ssl;
 }
 
+// Debian and its like, Fedora and its like, Alpine and the BSDs.
+constexpr const char* system_bundles[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                          "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+
 Authorities::Authorities() : chain_(std::make_unique<mbedtls_x509_crt>()) {
   mbedtls_x509_crt_init(chain_.get());
 }
@@ -227,13 +231,20 @@ Result<std::shared_ptr<const Authorities>> Authorities::load_file(const std::str
 }
 
 Result<std::shared_ptr<const Authorities>> Authorities::system() {
-  // Debian and its like, Fedora and its like, Alpine and the BSDs.
-  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                           "/etc/ssl/cert.pem"}) {
+  for (const char* path : system_bundles) {
     auto found = load_file(path);
     if (found || found.error().code != Errc::not_found) return found;
   }
   return Error{Errc::not_found, "authorities: the system has none"};
+}
+
+Result<std::shared_ptr<const Authorities>> Authorities::system_and(const std::string& pem) {
+  PX_TRY(auto alone, load(pem));
+  for (const char* path : system_bundles) {
+    auto found = base::read_file(path, most_authorities);
+    if (found) return load(*found + "\n" + pem);
+  }
+  return alone;
 }
 
 struct ClientContext::Parts {

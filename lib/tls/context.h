@@ -55,6 +55,8 @@ class Authorities {
   static Result<std::shared_ptr<const Authorities>> load_file(const std::string& path);
   // Those that the system trusts. Errors: not_found (none where systems keep them), invalid.
   static Result<std::shared_ptr<const Authorities>> system();
+  // Those, and the ones in `pem`. Errors: invalid (no certificate in `pem`).
+  static Result<std::shared_ptr<const Authorities>> system_and(const std::string& pem);
   Authorities(const Authorities&) = delete;
   Authorities& operator=(const Authorities&) = delete;
   ~Authorities();

@@ -60,3 +60,14 @@ TEST_CASE("tls context: without authorities nothing can be verified") {
   const auto engine = tls::Engine::client(*context, {.server_name = "a.test"}, out);
   CHECK(engine.error().code == Errc::invalid);
 }
+
+TEST_CASE("tls context: an authority of one's own is trusted besides the system's") {
+  const test::Authority own({.common_name = "own root"});
+  const auto alone = tls::Authorities::load(own.pem());
+  REQUIRE(alone);
+  const auto both = tls::Authorities::system_and(own.pem());
+  REQUIRE(both);
+  const auto system = tls::Authorities::system();
+  CHECK((*both)->count() == (system ? (*system)->count() : 0) + 1);
+  CHECK(tls::Authorities::system_and("no certificate").error().code == Errc::invalid);
+}
