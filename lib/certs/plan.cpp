@@ -21,11 +21,6 @@ std::string wildcard_of(std::string_view pattern) {
   return fmt::format("*{}", rest);
 }
 
-std::string parent_wildcard(std::string_view name) {
-  const std::size_t dot = name.find('.');
-  return dot == std::string_view::npos ? std::string() : fmt::format("*{}", name.substr(dot));
-}
-
 std::optional<Wanted> own_certificate(std::string_view name, const Host& host,
                                       const Circumstances& around) {
   Wanted wanted{.name = std::string(name),
@@ -42,6 +37,11 @@ std::optional<Wanted> own_certificate(std::string_view name, const Host& host,
 }
 
 }  // namespace
+
+std::string parent_wildcard(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  return dot == std::string_view::npos ? std::string() : fmt::format("*{}", name.substr(dot));
+}
 
 bool is_public_name(std::string_view name) noexcept {
   return name.find('.') != std::string_view::npos && !base::is_address(name);

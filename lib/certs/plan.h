@@ -45,6 +45,9 @@ std::optional<Wanted> wanted_by(const Host& host, const Circumstances& around, s
 std::optional<Wanted> wanted_for(std::string_view name, const Host& host,
                                  const Circumstances& around);
 
+// "*.example.com" of "app.example.com"; empty: there is nothing above it.
+std::string parent_wildcard(std::string_view name);
+
 // A name that a CA can vouch for: with a dot, and no address.
 bool is_public_name(std::string_view name) noexcept;
 

@@ -54,7 +54,7 @@ std::int64_t pause_after(std::uint32_t failures, const std::optional<Validity>& 
   return pause + static_cast<std::int64_t>(static_cast<double>(pause) * (random - 0.5) / 5);
 }
 
-Blame blame_of(const acme::Problem& problem, const Error& error) noexcept {
+Blame blame_of(const acme::Problem& problem, const Error& error, std::string_view step) noexcept {
   for (const std::string_view type :
        {"userActionRequired", "externalAccountRequired", "accountDoesNotExist",
         "unsupportedContact", "invalidContact", "malformed", "badCSR", "invalidProfile"}) {
@@ -62,6 +62,9 @@ Blame blame_of(const acme::Problem& problem, const Error& error) noexcept {
   }
   if (problem.type == "serverInternal" || problem.status == 503) return Blame::issuer;
   if (!problem.type.empty()) return Blame::name;
+  for (const std::string_view ours : {"start", "present", "visible", "keep"}) {
+    if (step == ours) return Blame::name;
+  }
   // The CA itself could not be reached, or made no sense.
   switch (error.code) {
     case Errc::timeout:

@@ -53,6 +53,7 @@ enum class Blame : std::uint8_t {
   issuer,  // the CA is overloaded, down, or wants us to wait: nothing is asked of it meanwhile
   setup,   // our configuration or the account; once a day is enough
 };
-Blame blame_of(const acme::Problem& problem, const Error& error) noexcept;
+// `step`: where it failed; what DNS providers and our own store do is not the CA's fault.
+Blame blame_of(const acme::Problem& problem, const Error& error, std::string_view step) noexcept;
 
 }  // namespace proxycore::certs

@@ -37,6 +37,13 @@ constexpr Millis between_sweeps{10 * minute};
 constexpr Millis per_sweep{10 * minute};
 // What a look at the store may take.
 constexpr Millis per_look{60'000};
+// Nobody waits longer, whatever a CA says. What is said to be later was said by a clock that was
+// ahead.
+constexpr std::int64_t longest_pause = 7 * day;
+
+bool is_pause(std::int64_t until_ms, std::int64_t now) {
+  return until_ms > now && until_ms <= now + longest_pause;
+}
 
 bool covers_all(const tls::Certificate& certificate, const std::vector<std::string>& identifiers) {
   return std::all_of(identifiers.begin(), identifiers.end(),
@@ -124,17 +131,22 @@ class Runner::Steps final : public acme::Progress {
   }
   Result<void> on_order(std::string_view url) override {
     story_.order_url = url;
-    return save_story(runner_.store_, story_, by_);
+    auto saved = save_story(runner_.store_, story_, by_);
+    unsaved_ = !saved;
+    return saved;
   }
 
   [[nodiscard]] std::string_view step() const noexcept { return step_; }
+  // Whether it ended because the story could not be kept, for which no one else is to blame.
+  [[nodiscard]] bool unsaved() const noexcept { return unsaved_; }
 
  private:
   Runner& runner_;
   const Task& task_;
   Story& story_;
   const Deadline& by_;
-  std::string_view step_ = "order";
+  std::string_view step_ = "start";  // the CA has not been asked yet
+  bool unsaved_ = false;
 };
 
 Runner::Runner(Store& store, Options options)
@@ -280,6 +292,10 @@ Result<Runner::Task> Runner::task_for(std::string_view name) const {
     if (auto wanted = wanted_by(host, around, why)) return Task{.wanted = *std::move(wanted)};
     return Error{Errc::not_found, fmt::format("{}: {}", name, why)};
   }
+  // That of the level that it is on is on its way.
+  if (const auto above = known_.find(parent_wildcard(name)); above != known_.end()) {
+    return above->second.task;
+  }
   if (const auto* found = trie_.match(name)) {
     if (auto wanted = wanted_for(name, patterns_[*found], around)) {
       return Task{.wanted = *std::move(wanted), .wished = true};
@@ -308,9 +324,10 @@ Result<void> Runner::look_at_wishes(const Deadline& by) {
       continue;
     }
     const std::lock_guard lock(mutex_);
-    if (working_.find(name) != working_.end()) continue;
-    task->at_once = at_once;
     const std::string kept = task->wanted.name;
+    if (working_.find(kept) != working_.end()) continue;
+    task->at_once = at_once;
+    task->wish = name;
     known_[kept].task = *std::move(task);
     // Before all others: somebody waits.
     schedule_.set(kept, 0);
@@ -432,6 +449,7 @@ void Runner::work(bool until_idle, const Deadline& by) {
       if (known == known_.end() || !working_.insert(name).second) continue;
       task = known->second.task;
       known->second.task.at_once = false;
+      known->second.task.wish.clear();
     }
     Outcome outcome{.next_ms = options_.now_ms() + minute};
     if (!issuer) {
@@ -444,7 +462,7 @@ void Runner::work(bool until_idle, const Deadline& by) {
       }
     }
     if (issuer) outcome = attempt(*issuer, task, by);
-    if (task.wished) (void)store_.erase(keys::wish(name), Deadline::in(per_look));
+    if (!task.wish.empty()) (void)store_.erase(keys::wish(task.wish), Deadline::in(per_look));
 
     const std::lock_guard lock(mutex_);
     working_.erase(name);
@@ -525,7 +543,7 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
   if (valid) {
     chain = found->front().chain_pem;
     adopt(*certificate, story);
-    if (options_.acme.renew == "ari" && now >= story.ask_ms && !task.at_once) {
+    if (options_.acme.renew == "ari" && !is_pause(story.ask_ms, now) && !task.at_once) {
       ask_for_proposal(issuer, chain, story, by);
     }
     const Due due = due_of(story);
@@ -544,9 +562,9 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
   }
   if (task.at_once) return std::nullopt;
 
-  if (story.failures > 0 && story.next_ms > now) return saved(story.next_ms);
+  if (story.failures > 0 && is_pause(story.next_ms, now)) return saved(story.next_ms);
   const std::lock_guard lock(mutex_);
-  if (rests_until_ms_ > now) {
+  if (is_pause(rests_until_ms_, now)) {
     story.why = rests_why_;
     story.next_ms = rests_until_ms_;
     return saved(story.next_ms);
@@ -589,6 +607,7 @@ Runner::Outcome Runner::order(Issuer& issuer, const Task& task, Story& story,
   const Commission commission{
       .wanted = task.wanted, .key_pem = key, .order_url = story.order_url, .replaces = chain};
   auto obtained = issuer.obtain(commission, steps, until);
+  if (!obtained && steps.unsaved()) return without_ca(obtained.error());
   if (!obtained) return failed(task, story, issuer, what, steps.step(), obtained.error(), by);
   const CertBundle bundle{*std::move(obtained), std::move(key)};
   Outcome outcome = succeeded(task, story, bundle, what, until);
@@ -653,7 +672,7 @@ Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& iss
     // Ours to go on with, or somebody else's by now.
     outcome.done = Done::nothing;
     story.next_ms = now + 10 * second;
-    story.why = "it was stopped, and goes on";
+    story.why = error.code == Errc::conflict ? error.detail : "it was stopped, and goes on";
     (void)save_story(store_, story, until);
     outcome.next_ms = story.next_ms;
     return outcome;
@@ -664,8 +683,8 @@ Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& iss
                       .ok = false,
                       .step = std::string(step),
                       .words = error.detail});
-  const std::int64_t asked = std::int64_t{error.retry_after_s} * second;
-  const Blame blame = blame_of(issuer.problem(), error);
+  const std::int64_t asked = std::min(std::int64_t{error.retry_after_s} * second, longest_pause);
+  const Blame blame = blame_of(issuer.problem(), error, step);
   if (blame == Blame::issuer) {
     std::uint32_t in_a_row = 0;
     {
@@ -724,7 +743,10 @@ Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& b
   CertStore certificates(store_);
   PX_TRY(const auto bundles, certificates.find(name, until));
   PX_TRY(const auto issuer, options_.issuer());
-  PX_CHECK(issuer->revoke(bundles.front(), reason, until));
+  if (auto revoked = issuer->revoke(bundles.front(), reason, until); !revoked) {
+    // It is revoked already.
+    if (revoked.error().code != Errc::conflict) return revoked;
+  }
   PX_TRY([[maybe_unused]] const bool erased, certificates.erase(name, until));
   (void)store_.erase(keys::previous(name), until);
 
@@ -802,8 +824,14 @@ Due Runner::due_of(const Story& story) const {
 }
 
 std::int64_t Runner::look_ms(const Story& story) const {
-  const bool asks = options_.acme.renew == "ari" && story.state == CertificateState::valid;
-  return asks ? std::min(story.next_ms, story.ask_ms) : story.next_ms;
+  const std::int64_t now = options_.now_ms();
+  const auto not_a_jump = [now](std::int64_t at) { return at <= now || is_pause(at, now); };
+  if (story.state != CertificateState::valid)
+    return not_a_jump(story.next_ms) ? story.next_ms : now;
+  std::int64_t next = story.next_ms;
+  if (!not_a_jump(next)) next = std::min(next, due_of(story).at_ms);
+  if (options_.acme.renew != "ari") return next;
+  return std::min(next, not_a_jump(story.ask_ms) ? story.ask_ms : now);
 }
 
 // As the pages of older software read it in the host's record.
@@ -837,7 +865,7 @@ Result<void> Runner::wait_for_turn(const Deadline& by) {
 
 void Runner::rest(std::int64_t until_ms, std::string_view why) {
   const std::lock_guard lock(mutex_);
-  if (until_ms <= rests_until_ms_) return;
+  if (until_ms <= rests_until_ms_ && is_pause(rests_until_ms_, options_.now_ms())) return;
   rests_until_ms_ = until_ms;
   rests_why_ = why;
 }

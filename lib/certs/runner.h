@@ -95,8 +95,9 @@ class Runner {
 
   struct Task {
     Wanted wanted;
-    bool wished = false;   // because somebody asked for it
-    bool at_once = false;  // whatever its time
+    bool wished = false;    // because somebody asked for it
+    bool at_once = false;   // whatever its time
+    std::string wish = {};  // the name that a visitor waits for; empty: nobody does
   };
   enum class Done : std::uint8_t { nothing, issued, renewed, failed };
   struct Outcome {

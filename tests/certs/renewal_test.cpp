@@ -76,16 +76,18 @@ TEST_CASE("renewal: who is to blame is told by what the CA said") {
   for (const char* type : {"dns", "unauthorized", "caa", "connection", "tls", "rateLimited",
                            "rejectedIdentifier", "incorrectResponse"}) {
     CAPTURE(type);
-    CHECK(blame_of(problem(type), refused) == Blame::name);
+    CHECK(blame_of(problem(type), refused, "order") == Blame::name);
   }
   for (const char* type :
        {"userActionRequired", "externalAccountRequired", "malformed", "badCSR"}) {
     CAPTURE(type);
-    CHECK(blame_of(problem(type), refused) == Blame::setup);
+    CHECK(blame_of(problem(type), refused, "order") == Blame::setup);
   }
-  CHECK(blame_of(problem("serverInternal", 500), refused) == Blame::issuer);
-  CHECK(blame_of(problem("", 503), refused) == Blame::issuer);
-  CHECK(blame_of(problem("", 0), Error{Errc::refused, "nobody listens"}) == Blame::issuer);
-  CHECK(blame_of(problem("", 0), Error{Errc::not_found, "no provider has the zone"}) ==
+  CHECK(blame_of(problem("serverInternal", 500), refused, "order") == Blame::issuer);
+  CHECK(blame_of(problem("", 503), refused, "order") == Blame::issuer);
+  CHECK(blame_of(problem("", 0), Error{Errc::refused, "nobody listens"}, "order") == Blame::issuer);
+  CHECK(blame_of(problem("", 0), Error{Errc::not_found, "no provider has the zone"}, "present") ==
+        Blame::name);
+  CHECK(blame_of(problem("", 0), Error{Errc::refused, "the vendor is down"}, "present") ==
         Blame::name);
 }

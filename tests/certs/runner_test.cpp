@@ -324,6 +324,17 @@ TEST_CASE("runner: a visitor's wish is met at once, only for what a host allows"
   CHECK(rig.story("a.b.example.test").state == CertificateState::idle);
 }
 
+TEST_CASE("runner: a wish for a name that a wildcard's certificate is to cover brings that one") {
+  Rig rig;
+  rig.host("*.example.test", "DNS-01-wildcard");
+  Runner runner(*rig.store, rig.options());
+  REQUIRE(rig.store->create(host::keys::wish("a.example.test"), {{"name", "a.example.test"}},
+                            Seconds{60}, soon()));
+  REQUIRE(runner.run_once(soon()));
+  CHECK(rig.ca.given == std::map<std::string, int>{{"*.example.test", 1}});
+  CHECK_FALSE(rig.store->get(host::keys::wish("a.example.test"), soon()));
+}
+
 TEST_CASE("runner: revoked with a compromised key, a name gets a new certificate at once") {
   Rig rig;
   rig.host("app.example.test");
