@@ -533,6 +533,15 @@ TEST_CASE("client connection, h2: many requests at once, to one target or severa
   CHECK(rig.origin.nobody_comes());
 }
 
+TEST_CASE("client connection, h2: as many requests at once as limits.http2_streams says") {
+  ProxyRig rig([](Config& config) { config.limits.http2_streams = 2; });
+  H2Client client(rig);
+  client.send(h2::get(1) + h2::get(3));
+  rig.until([&] { return rig.counters().exchanges_open.value() == 2; });
+  client.send(h2::get(5));  // it has been told
+  CHECK(client.ends());
+}
+
 TEST_CASE("client connection, h2: a reset ends its exchange and no other") {
   ProxyRig rig;
   H2Client client(rig);
