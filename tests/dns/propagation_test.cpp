@@ -74,7 +74,7 @@ TEST_CASE("propagation: at the deadline it is told who did not have it, and what
   DnsServer lacks;
   Resolver resolver = asking({has.text(), lacks.text()});
   const auto late = dns::await_txt(resolver, name, std::vector<std::string>{"one"}, interval,
-                                   Deadline::in(Millis{60}));
+                                   Deadline::in(Millis{300}));
   CHECK(late.error().code == Errc::timeout);
   CHECK(late.error().detail.find(name) != std::string::npos);
   CHECK(late.error().detail.find("1 of 2 servers") != std::string::npos);
@@ -88,7 +88,7 @@ TEST_CASE("propagation: a server that is dead is not taken for one that has it")
   const test::Door dead("127.0.0.1", test::Answer::refuses);
   Resolver resolver = asking({has.text(), dead.address.text()});
   const auto late = dns::await_txt(resolver, name, std::vector<std::string>{"one"}, interval,
-                                   Deadline::in(Millis{60}));
+                                   Deadline::in(Millis{300}));
   CHECK(late.error().code == Errc::timeout);
   CHECK(late.error().detail.find(dead.address.text()) != std::string::npos);
 }
@@ -121,7 +121,7 @@ TEST_CASE("propagation: while no server is found, that is what is told") {
   const test::Door dead("127.0.0.1", test::Answer::refuses);
   Resolver resolver({.servers = {dead.address.text()}});
   const auto late = dns::await_txt(resolver, name, std::vector<std::string>{"one"}, interval,
-                                   Deadline::in(Millis{60}));
+                                   Deadline::in(Millis{300}));
   CHECK(late.error().code == Errc::timeout);
   CHECK(late.error().detail.find(dead.address.text()) != std::string::npos);
   CHECK(dns::await_txt(resolver, "a..test", std::vector<std::string>{"one"}, interval, soon())
