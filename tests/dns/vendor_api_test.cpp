@@ -1,8 +1,14 @@
 #include "dns/vendor_api.h"
 
+#include "dns/cloudflare.h"
+#include "dns/digitalocean.h"
+#include "dns/duckdns.h"
+#include "dns/porkbun.h"
 #include "support/http_server.h"
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -100,4 +106,78 @@ TEST_CASE("dns vendor_api: ids are numbers or strings, zones become canonical") 
   CHECK(dns::canonical_name("b\xC3\xBC"
                             "cher.example") == "xn--bcher-kva.example");
   CHECK(dns::canonical_name("not a name").empty());
+}
+
+TEST_CASE("dns vendor_api: no answer, however odd, is taken for a success or repeats a secret") {
+  const std::string secret = "s3cret-0123456789";
+  test::Reply reply;
+  test::HttpServer server([&](const test::Ask& ask) {
+    test::Reply answer = reply;
+    // As a server that shows what it was sent.
+    if (answer.body == "echo") {
+      answer.body = R"({"message":")" + ask.header("authorization") + ask.target + "\"}" + ask.body;
+    }
+    return answer;
+  });
+  client::HttpClient http;
+  const auto nothing = [](std::string_view, const Deadline&) {
+    return Result<std::vector<std::string>>{Error{Errc::not_found}};
+  };
+  std::vector<std::unique_ptr<dns::Provider>> providers;
+  const dns::Settings token = {{"token", secret}};
+  providers.push_back(std::make_unique<dns::Cloudflare>(token, http, server.url()));
+  providers.push_back(std::make_unique<dns::DigitalOcean>(token, http, server.url()));
+  providers.push_back(std::make_unique<dns::Porkbun>(
+      dns::Settings{{"apiKey", secret}, {"secretApiKey", secret}}, http, server.url()));
+  providers.push_back(std::make_unique<dns::DuckDns>(
+      dns::Settings{{"token", secret}, {"subdomains", "home"}}, http, nothing, server.url()));
+
+  const std::string deep(40, '[');
+  const std::vector<std::string> bodies = {
+      "",
+      "null",
+      "[]",
+      "{}",
+      "7",
+      "\"text\"",
+      "{",
+      "\xff\xfe",
+      deep,
+      "echo",
+      "ok",
+      "OKAY",
+      R"({"success":true})",
+      R"({"success":true,"result":null})",
+      R"({"success":true,"result":[7]})",
+      R"({"success":false,"errors":[7,{"code":"x","message":7},{"error_chain":[null]}]})",
+      R"({"success":true,"result":[],"result_info":{"total_pages":-1}})",
+      R"({"success":true,"result":{"id":{}}})",
+      R"({"domains":{},"domain_records":[]})",
+      R"({"domains":[{"name":"a.example"}],"domain_records":[{"type":7}]})",
+      R"({"domain_record":{"id":null},"domain_records":[{"type":"TXT","name":"a","data":"v"}]})",
+      R"({"status":"SUCCESS"})",
+      R"({"status":"SUCCESS","id":null,"records":[{}],"domains":[null]})",
+      R"({"status":7,"message":[]})"};
+  const dns::Zone zone{"home.duckdns.org", "zone-0"};
+  const dns::Txt record{.name = "a", .value = "v"};
+  const Deadline by = Deadline::in(Millis{60'000});
+  const auto no_secret = [&](const Error& error) {
+    CHECK(error.detail.find(secret) == std::string::npos);
+  };
+  for (const int status : {200, 301, 400, 404, 500}) {
+    for (const std::string& body : bodies) {
+      reply = {.status = status, .body = body};
+      for (const auto& provider : providers) {
+        INFO(provider->info().type, " ", status, " ", body);
+        const auto added = provider->add(zone, record, by);
+        REQUIRE_FALSE(added);
+        no_secret(added.error());
+        if (const auto zones = provider->zones(by); !zones) no_secret(zones.error());
+        if (const auto checked = provider->check(by); !checked) no_secret(checked.error());
+        if (const auto removed = provider->remove(zone, record, {}, by); !removed) {
+          no_secret(removed.error());
+        }
+      }
+    }
+  }
 }
