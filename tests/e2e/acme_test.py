@@ -259,6 +259,12 @@ def _(directory):
                 until(again, f"{step}: the next one gets it", 3 * PATIENCE)
                 expect(ca.orders() - before == 1, f"{step}: {ca.orders() - before} orders")
                 expect(story(config, f"*.{name}")["state"] == "valid", f"{step}: the story ends well")
+                # What the dead one left in the zone goes when it is sure that nobody needs it any more.
+                swept = subprocess.run([programs["dying"], config, "none", "1200"], capture_output=True, text=True,
+                                       timeout=3 * PATIENCE)
+                expect(swept.returncode == 0, f"{step}: {swept.stderr}")
+                left = ca.txt(f"_acme-challenge.{name}")
+                expect(left == [], f"{step}: {left} is left in the zone")
 
 
 @test("a CA that lost its memory is registered with again")

@@ -1,16 +1,20 @@
 // dying_renewer: does once what proxy-renew does, and may kill itself on the way, for the
 // end-to-end tests.
 //
-//   dying_renewer CONFIG [STEP]
+//   dying_renewer CONFIG [STEP [AHEAD]]
 //
-// With STEP ("validate", ...) it ends by SIGKILL right before that step of the first certificate.
+// With STEP ("validate", ...) it ends by SIGKILL right before that step of the first certificate;
+// its clock is AHEAD seconds ahead.
 // Names that a dead one held are free after a second.
 #include <proxycore/config.h>
 #include <proxycore/renew.h>
 #include <proxycore/store.h>
 
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <string>
 
 int main(int argc, char** argv) {
@@ -29,6 +33,8 @@ int main(int argc, char** argv) {
                  detail.data());
     if (step == last) raise(SIGKILL);
   };
+  const std::int64_t ahead = argc > 3 ? std::atoll(argv[3]) : 0;
+  options.now_ms = [ahead] { return (std::time(nullptr) + ahead) * 1'000; };
   const auto renewer = Renewer::create(*config, **store, std::move(options));
   if (!renewer) return std::fprintf(stderr, "%s\n", renewer.error().message().c_str()), 2;
   const auto summary = (*renewer)->run_once(Deadline::in(Seconds{60}));
