@@ -195,7 +195,10 @@ class Attempt {
     std::map<std::string, std::size_t> next;
     for (Task& task : pending_) {
       auto lane = task.solver->lane(task.proof, by_);
-      if (!lane) return failed(task, std::move(lane).error());
+      if (!lane) {
+        PX_CHECK(told(Step::present, task));
+        return failed(task, std::move(lane).error());
+      }
       const std::size_t round = lane->empty() ? 0 : next[*lane]++;
       if (round == rounds.size()) rounds.emplace_back();
       rounds[round].push_back(&task);
