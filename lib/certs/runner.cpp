@@ -563,13 +563,13 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
   if (task.at_once) return std::nullopt;
 
   if (story.failures > 0 && is_pause(story.next_ms, now)) return saved(story.next_ms);
-  const std::lock_guard lock(mutex_);
-  if (is_pause(rests_until_ms_, now)) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!is_pause(rests_until_ms_, now)) return std::nullopt;
     story.why = rests_why_;
     story.next_ms = rests_until_ms_;
-    return saved(story.next_ms);
   }
-  return std::nullopt;
+  return saved(story.next_ms);
 }
 
 Runner::Outcome Runner::order(Issuer& issuer, const Task& task, Story& story,

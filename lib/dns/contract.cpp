@@ -168,15 +168,15 @@ class Trial {
       auto seen = options_.values(whole, by_);
       const bool none = !seen && seen.error().code == Errc::not_found;
       const bool unclear = !seen && seen.error().code == Errc::busy;
-      if (!seen && !none && !unclear) return std::move(seen).error();
-      std::vector<std::string> ours = seen ? *std::move(seen) : std::vector<std::string>{};
+      if (!seen && !none && !unclear) return seen.error();
+      std::vector<std::string> ours = seen.value_or(std::vector<std::string>{});
       ours.erase(std::remove_if(ours.begin(), ours.end(),
                                 [](const std::string& value) { return !value.starts_with(mark); }),
                  ours.end());
       std::sort(ours.begin(), ours.end());
       if (ours == wanted && !unclear) return {};
       if (Deadline::Clock::now() >= until) {
-        if (unclear) return std::move(seen).error();
+        if (unclear) return seen.error();
         return Error{Errc::invalid, fmt::format("{}: expected [{}], found [{}]", whole,
                                                 fmt::join(wanted, ", "), fmt::join(ours, ", "))};
       }

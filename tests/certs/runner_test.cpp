@@ -2,8 +2,10 @@
 
 #include "host/keys.h"
 #include "store/repo.h"
+#include "support/away_store.h"
 #include "support/eventually.h"
 #include "support/quick_ca.h"
+#include "tls/cert.h"
 #include <proxycore/cert.h>
 #include <proxycore/host.h>
 #include <proxycore/store.h>
@@ -19,6 +21,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <sys/resource.h>
@@ -484,4 +487,198 @@ TEST_CASE("runner: a thousand names of one night take little of our time") {
   const auto summary = runner.run_once(Deadline::in(Seconds{600}));
   REQUIRE(summary);
   CHECK(summary->issued == count);
+}
+
+namespace {
+
+// A name whose certificate is due, in a store that does as it is told.
+struct FaultyRig : Rig {
+  AwayStore* away = nullptr;
+
+  FaultyRig() {
+    auto made = std::make_unique<AwayStore>();
+    away = made.get();
+    store = std::move(made);
+  }
+  void make_due(const std::string& name) {
+    host(name);
+    Runner runner(*store, options());
+    REQUIRE(runner.run_once(soon())->issued == 1);
+    ca.now_ms = story(name).next_ms + minute;
+  }
+  // There is one that servers can use.
+  void check_usable(std::string_view name) const {
+    const auto kept = CertStore(*store).find(name, soon());
+    REQUIRE(kept);
+    CHECK(tls::Certificate::load(kept->front()));
+  }
+  // What happens unattended in so many turns at most, until there is a new certificate.
+  void go_on(Runner& runner, std::string_view name, const std::string& old_serial) {
+    for (int turn = 0; turn < 5 && serial(name) == old_serial; ++turn) {
+      const auto next = runner.next_ms();
+      REQUIRE(next);
+      ca.now_ms = std::max(*next, ca.now_ms.load());
+      REQUIRE(runner.run_once(soon()));
+    }
+    const Story now = story(name);
+    CHECK(now.serial != old_serial);
+    CHECK(now.state == CertificateState::valid);
+    CHECK(now.failures == 0);
+    CHECK(now.order_url.empty());
+    CHECK(now.order_key.empty());
+    CHECK(now.next_ms > ca.now_ms);
+    check_usable(name);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("runner: a write that fails, whichever it is, costs neither certificate nor key") {
+  const std::string name = "app.example.test";
+  // The disk is full for one write, or from one on.
+  for (const bool for_good : {false, true}) {
+    bool reached = true;
+    for (int failing = 0; reached; ++failing) {
+      CAPTURE(for_good);
+      CAPTURE(failing);
+      REQUIRE(failing < 50);
+      FaultyRig rig;
+      rig.make_due(name);
+      const std::string old = rig.serial(name);
+      Runner runner(*rig.store, rig.options());
+      int writes = 0;
+      reached = false;
+      rig.away->before_write = [&]() -> Result<void> {
+        const bool fails = for_good ? writes >= failing : writes == failing;
+        ++writes;
+        if (!fails) return {};
+        reached = true;
+        return Error{Errc::io, "sqlite: database or disk is full"};
+      };
+      REQUIRE(runner.run_once(soon()));
+      rig.away->before_write = {};
+      rig.check_usable(name);
+      const bool was_given = rig.ca.given[name] == 2;
+      rig.go_on(runner, name, old);
+      // What the CA gave, and was not kept, is got by the same order, not ordered again.
+      if (was_given && rig.ca.given[name] == 3) CHECK(rig.ca.order_urls.size() == 1);
+      CHECK(rig.ca.given[name] <= 3);
+    }
+  }
+}
+
+TEST_CASE("runner: a store that is away in the middle of an order loses nothing") {
+  FaultyRig rig;
+  rig.make_due("app.example.test");
+  const std::string old = rig.serial("app.example.test");
+  rig.ca.at_step = [&](const std::string&, acme::Step step) -> Result<void> {
+    if (step == acme::Step::finalize) rig.away->away = true;
+    return {};
+  };
+  Runner runner(*rig.store, rig.options());
+  CHECK(runner.run_once(soon())->renewed == 0);
+  CHECK(rig.ca.given["app.example.test"] == 2);
+  // Nothing can be done meanwhile, and nothing is asked of the CA.
+  rig.ca.now_ms += 10 * minute;
+  CHECK_FALSE(runner.run_once(soon()));
+  CHECK(rig.ca.given["app.example.test"] == 2);
+  rig.away->away = false;
+  rig.ca.at_step = {};
+  rig.check_usable("app.example.test");
+  const std::string order_url = rig.story("app.example.test").order_url;
+  CHECK_FALSE(order_url.empty());
+  rig.go_on(runner, "app.example.test", old);
+  CHECK(rig.ca.order_urls == std::vector<std::string>{order_url});
+}
+
+TEST_CASE("runner: a DNS server that is down keeps nobody else from a certificate") {
+  Rig rig;
+  rig.host("*.example.test", "DNS-01-wildcard");
+  rig.host("plain.other.test");
+  rig.ca.at_step = [](const std::string& name, acme::Step step) -> Result<void> {
+    if (step != acme::Step::present || !name.starts_with('*')) return {};
+    return Error{Errc::timeout, "dns: 192.0.2.1:53: no answer"};
+  };
+  Runner runner(*rig.store, rig.options());
+  const auto summary = runner.run_once(soon());
+  REQUIRE(summary);
+  CHECK(summary->issued == 1);
+  CHECK(summary->failed == 1);
+  const Story story = rig.story("*.example.test");
+  CHECK(story.state == CertificateState::failing);
+  CHECK(story.attempts.front().words == "dns: 192.0.2.1:53: no answer");
+  CHECK(story.next_ms <= rig.ca.now_ms + 2 * minute);
+  rig.ca.at_step = {};
+  rig.ca.now_ms = story.next_ms;
+  CHECK(runner.run_once(soon())->issued == 1);
+}
+
+TEST_CASE("runner: what is to wait until after a jump of the clock does not wait when it is back") {
+  FaultyRig rig;
+  rig.make_due("old.example.test");
+  rig.ca.now_ms -= 30 * day;
+  rig.host("new.example.test");
+  const std::int64_t begin = rig.ca.now_ms;
+  const std::string old = rig.serial("old.example.test");
+  // Far ahead, whatever the CA shows has ended long ago.
+  bool down = true;
+  rig.ca.refuse = [&](const Commission&) -> std::optional<QuickCa::Refusal> {
+    if (!down) return std::nullopt;
+    return QuickCa::Refusal{.error = {Errc::denied, "its certificate has ended"}};
+  };
+  SUBCASE("by failures of the names") {}
+  SUBCASE("because the CA is left alone") {
+    rig.ca.refuse = [&](const Commission&) -> std::optional<QuickCa::Refusal> {
+      if (!down) return std::nullopt;
+      return QuickCa::Refusal{.error = {Errc::refused, "nobody listens"}};
+    };
+  }
+  Runner runner(*rig.store, rig.options());
+  rig.ca.now_ms += 4'000 * day;
+  REQUIRE(runner.run_once(soon()));
+  down = false;
+  rig.ca.now_ms = begin + minute;
+  REQUIRE(runner.run_once(soon()));
+  CHECK(rig.story("new.example.test").state == CertificateState::valid);
+  // That one is not due yet; when it is, it is seen to.
+  CHECK(rig.serial("old.example.test") == old);
+  CHECK(rig.story("old.example.test").state == CertificateState::valid);
+  rig.ca.now_ms = begin + 31 * day;
+  REQUIRE(runner.run_once(soon()));
+  CHECK(rig.serial("old.example.test") != old);
+}
+
+TEST_CASE("runner: one whose lease ran out while the store was away keeps nothing over another's") {
+  FaultyRig rig;
+  const std::string name = "app.example.test";
+  rig.host(name);
+  Runner::Options options = rig.options();
+  options.lease = Seconds{1};
+  Runner one(*rig.store, options);
+  Runner other(rig.away->here(), options);
+  std::string others;
+  bool first = true;
+  rig.ca.at_step = [&](const std::string&, acme::Step step) -> Result<void> {
+    if (step != acme::Step::finalize || !std::exchange(first, false)) return {};
+    rig.away->away = true;
+    CHECK(eventually([&] {
+      rig.ca.now_ms += minute;
+      const auto summary = other.run_once(soon());
+      return summary && summary->issued == 1;
+    }));
+    others = load_story(rig.away->here(), name, soon())->serial;
+    rig.away->away = false;
+    return {};
+  };
+  const auto summary = one.run_once(soon());
+  REQUIRE(summary);
+  CHECK(summary->issued == 0);
+  CHECK(summary->failed == 0);
+  CHECK(rig.serial(name) == others);
+  rig.check_usable(name);
+  // And there is peace.
+  rig.ca.now_ms += minute;
+  CHECK(one.run_once(soon())->issued == 0);
+  CHECK(rig.serial(name) == others);
+  CHECK(rig.story(name).state == CertificateState::valid);
 }
