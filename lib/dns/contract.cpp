@@ -165,7 +165,7 @@ class Trial {
     const std::string whole = whole_name(zone_.name, relative);
     const auto until = Deadline::Clock::now() + provider_.info().propagation;
     for (;;) {
-      auto seen = options_.values(whole, by_);
+      const auto seen = options_.values(whole, by_);
       const bool none = !seen && seen.error().code == Errc::not_found;
       const bool unclear = !seen && seen.error().code == Errc::busy;
       if (!seen && !none && !unclear) return seen.error();
