@@ -1,6 +1,7 @@
 #include "certs/cert_store.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "host/keys.h"
 #include "store/repo.h"
 #include "tls/cert.h"
@@ -88,8 +89,13 @@ Result<void> replace(Store& store, const store::Certificate& next, std::int64_t 
   // For whoever finds the new one wanting: until it ends.
   const auto certificate = tls::Certificate::load({was->fullchain_pem, was->privkey_pem});
   if (!certificate || (*certificate)->not_after() <= now) return {};
-  return store.put(host::keys::previous(next.name), before,
-                   Seconds{(*certificate)->not_after() - now}, by);
+  const auto kept = store.put(host::keys::previous(next.name), before,
+                              Seconds{(*certificate)->not_after() - now}, by);
+  if (!kept) {
+    base::log::warning("certificate.previous",
+                       {{"name", next.name}, {"why", kept.error().message()}});
+  }
+  return {};
 }
 
 }  // namespace certs

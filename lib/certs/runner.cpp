@@ -618,6 +618,7 @@ Runner::Outcome Runner::order(Issuer& issuer, const Task& task, Story& story,
 Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBundle& bundle,
                                   std::string_view what, const Deadline& by) {
   const std::int64_t now = options_.now_ms();
+  bool is_written = true;
   const auto keep = [&]() -> Result<void> {
     PX_TRY(const auto certificate, tls::Certificate::load(bundle));
     for (const std::string& name : story.identifiers) {
@@ -638,7 +639,12 @@ Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBund
     story.ask_ms = now + hour;
     add_attempt(story,
                 {.at_ms = now, .what = std::string(what), .ok = true, .step = "done", .words = {}});
-    return save_story(store_, story, by);
+    auto saved = save_story(store_, story, by);
+    if (saved || saved.error().code == Errc::conflict) return saved;
+    // The certificate is in its place: the next look at it makes the story true.
+    is_written = false;
+    log::warning("certificate.story", {{"name", story.name}, {"why", saved.error().message()}});
+    return {};
   };
   if (auto kept = keep(); !kept) return {.next_ms = now + minute, .error = std::move(kept).error()};
   show_status(task, "Done", &story, by);
@@ -656,7 +662,8 @@ Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBund
                                    {"issuer", story.issuer},
                                    {"until", base::iso_date(story.not_after * second)}});
   if (options_.happened) options_.happened({.event = "certificate.issued", .story = story});
-  return {.done = renewed ? Done::renewed : Done::issued, .next_ms = look_ms(story)};
+  return {.done = renewed ? Done::renewed : Done::issued,
+          .next_ms = is_written ? look_ms(story) : now + minute};
 }
 
 Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& issuer,
