@@ -94,76 +94,76 @@ DnsAccount account_of(store::DnsProvider&& kept) {
 
 class Renewer::Parts {
  public:
-  Parts(const Config& config, Store& store, Options options, certs::Sealer sealer,
-        dns::Registry registry, std::string ca_pem, std::optional<acme::ExternalAccount> external,
-        std::unique_ptr<certs::Webhook> webhook)
-      : store_(store),
-        acme_(config.acme),
-        now_ms_(options.now_ms ? options.now_ms : std::function<std::int64_t()>(base::now_ms)),
-        sealer_(std::move(sealer)),
-        registry_(std::move(registry)),
-        ca_pem_(std::move(ca_pem)),
-        external_(std::move(external)),
-        webhook_(std::move(webhook)),
-        journal_(store, now_ms_),
-        resolver_({.servers = acme_.resolvers, .authoritative = acme_.authoritative}),
-        providers_(store, sealer_, registry_, dns::Services{.http = http_, .resolver = resolver_}),
-        runner_(store, runner_options(config, std::move(options))) {}
+  Parts(const Config& config, Store& of, Options options, certs::Sealer with, dns::Registry types,
+        std::string roots, std::optional<acme::ExternalAccount> bound_to,
+        std::unique_ptr<certs::Webhook> told)
+      : store(of),
+        acme(config.acme),
+        now_ms(options.now_ms ? options.now_ms : std::function<std::int64_t()>(base::now_ms)),
+        sealer(std::move(with)),
+        registry(std::move(types)),
+        ca_pem(std::move(roots)),
+        external(std::move(bound_to)),
+        webhook(std::move(told)),
+        journal(store, now_ms),
+        resolver({.servers = acme.resolvers, .authoritative = acme.authoritative}),
+        providers(store, sealer, registry, dns::Services{.http = http, .resolver = resolver}),
+        runner(store, runner_options(config, std::move(options))) {}
 
-  Store& store_;
-  const Config::Acme acme_;
-  const std::function<std::int64_t()> now_ms_;
-  const certs::Sealer sealer_;
-  const dns::Registry registry_;
-  const std::string ca_pem_;
-  const std::optional<acme::ExternalAccount> external_;
-  const std::unique_ptr<certs::Webhook> webhook_;  // null: nobody is told
-  certs::Journal journal_;
+  Store& store;
+  const Config::Acme acme;
+  const std::function<std::int64_t()> now_ms;
+  const certs::Sealer sealer;
+  const dns::Registry registry;
+  const std::string ca_pem;
+  const std::optional<acme::ExternalAccount> external;
+  const std::unique_ptr<certs::Webhook> webhook;  // null: nobody is told
+  certs::Journal journal;
 
-  std::mutex providers_mutex_;  // guards what people do with accounts, and the sweep
-  client::HttpClient http_;
-  dns::Resolver resolver_;
-  certs::Providers providers_;
+  std::mutex providers_mutex;  // guards what people do with accounts, and the sweep
+  client::HttpClient http;
+  dns::Resolver resolver;
+  certs::Providers providers;
 
-  std::mutex mutex_;  // guards the next
-  bool running_ = false;
-  std::stop_source stop_;
-  certs::Runner runner_;
+  std::mutex mutex;  // guards the next
+  bool running = false;
+  std::stop_source stop;
+  certs::Runner runner;
 
  private:
   certs::Runner::Options runner_options(const Config& config, Renewer::Options&& given) {
     certs::Runner::Options options;
-    options.acme = acme_;
+    options.acme = acme;
     options.parallel = config.renew.parallel;
     for (const auto& declared : config.hosts) options.declared.push_back(declared.host);
     options.issuer = [this]() -> Result<std::unique_ptr<certs::Issuer>> {
       return std::unique_ptr<certs::Issuer>(
-          std::make_unique<certs::AcmeIssuer>(certs::AcmeIssuer::Parts{.acme = acme_,
-                                                                       .ca_pem = ca_pem_,
-                                                                       .external = external_,
-                                                                       .store = store_,
-                                                                       .sealer = sealer_,
-                                                                       .registry = registry_,
-                                                                       .journal = journal_}));
+          std::make_unique<certs::AcmeIssuer>(certs::AcmeIssuer::Parts{.acme = acme,
+                                                                       .ca_pem = ca_pem,
+                                                                       .external = external,
+                                                                       .store = store,
+                                                                       .sealer = sealer,
+                                                                       .registry = registry,
+                                                                       .journal = journal}));
     };
     options.seal = [this](std::string_view place, std::string_view text) {
-      return sealer_.seal(place, text);
+      return sealer.seal(place, text);
     };
     options.unseal = [this](std::string_view place, std::string_view text) {
-      return sealer_.open(place, text);
+      return sealer.open(place, text);
     };
     options.sweep = [this](const std::function<bool(std::string_view)>& is_worked_on,
                            const Deadline& by) {
-      const std::lock_guard lock(providers_mutex_);
+      const std::lock_guard lock(providers_mutex);
       refresh_zones(by);
-      const auto swept = journal_.sweep(providers_, is_worked_on, by);
+      const auto swept = journal.sweep(providers, is_worked_on, by);
       if (!swept) log::warning("dns.sweep", {{"why", swept.error().message()}});
     };
     options.happened = [this](const certs::Happening& happening) {
-      if (webhook_) webhook_->tell(notice_of(happening, now_ms_()));
+      if (webhook) webhook->tell(notice_of(happening, now_ms()));
     };
     options.progress = std::move(given.progress);
-    options.now_ms = now_ms_;
+    options.now_ms = now_ms;
     options.between_orders = given.pace;
     options.lease = given.lease;
     return options;
@@ -172,19 +172,19 @@ class Renewer::Parts {
   // What has become of the zones at the vendors, once a day.
   void refresh_zones(const Deadline& by) {
     constexpr std::int64_t day_ms = 86'400'000;
-    if (now_ms_() < refresh_ms_) return;
-    const bool first = std::exchange(refresh_ms_, now_ms_() + day_ms) == 0;
+    if (now_ms() < refresh_ms_) return;
+    const bool first = std::exchange(refresh_ms_, now_ms() + day_ms) == 0;
     if (first) return;
-    const auto accounts = providers_.list(by);
+    const auto accounts = providers.list(by);
     if (!accounts) return;
     for (const store::DnsProvider& account : *accounts) {
-      const auto zones = providers_.refresh(account.id, by);
+      const auto zones = providers.refresh(account.id, by);
       if (!zones)
         log::warning("dns.zones", {{"account", account.id}, {"why", zones.error().detail}});
     }
   }
 
-  std::int64_t refresh_ms_ = 0;  // under providers_mutex_
+  std::int64_t refresh_ms_ = 0;  // under providers_mutex
 };
 
 Renewer::Renewer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -212,49 +212,49 @@ Result<std::unique_ptr<Renewer>> Renewer::create(const Config& config, Store& st
 
 Result<void> Renewer::run() {
   {
-    const std::lock_guard lock(parts_->mutex_);
-    if (std::exchange(parts_->running_, true)) return Error{Errc::invalid, "it runs already"};
+    const std::lock_guard lock(parts_->mutex);
+    if (std::exchange(parts_->running, true)) return Error{Errc::invalid, "it runs already"};
   }
-  auto done = parts_->runner_.run(parts_->stop_.get_token());
-  const std::lock_guard lock(parts_->mutex_);
-  parts_->running_ = false;
+  auto done = parts_->runner.run(parts_->stop.get_token());
+  const std::lock_guard lock(parts_->mutex);
+  parts_->running = false;
   return done;
 }
 
 void Renewer::stop() {
-  parts_->stop_.request_stop();
+  parts_->stop.request_stop();
 }
 
 void Renewer::declare(std::vector<Host> hosts) {
-  parts_->runner_.declare(std::move(hosts));
+  parts_->runner.declare(std::move(hosts));
 }
 
 Result<Renewer::Summary> Renewer::run_once(const Deadline& by) {
-  auto summary = parts_->runner_.run_once(by);
+  auto summary = parts_->runner.run_once(by);
   // What was told has to arrive before the process ends.
   constexpr Millis patience{120'000};
-  if (parts_->webhook_) {
-    parts_->webhook_->drain(
+  if (parts_->webhook) {
+    parts_->webhook->drain(
         Deadline(std::min(by.at(), Deadline::Clock::now() + patience), by.stop()));
   }
   return summary;
 }
 
 Result<CertificateStory> Renewer::issue(std::string_view name, const Deadline& by) {
-  PX_TRY(certs::Story story, parts_->runner_.issue(name, by));
+  PX_TRY(certs::Story story, parts_->runner.issue(name, by));
   return CertificateStory(std::move(story));
 }
 
 Result<void> Renewer::revoke(std::string_view name, int reason, const Deadline& by) {
-  return parts_->runner_.revoke(name, reason, by);
+  return parts_->runner.revoke(name, reason, by);
 }
 
 Result<std::vector<CertificateStory>> Renewer::stories(const Deadline& by) {
-  return certificate_stories(parts_->store_, by);
+  return certificate_stories(parts_->store, by);
 }
 
 Result<CertificateStory> Renewer::story(std::string_view name, const Deadline& by) {
-  auto story = certs::load_story(parts_->store_, name, by);
+  auto story = certs::load_story(parts_->store, name, by);
   if (story) return CertificateStory(*std::move(story));
   if (story.error().code != Errc::not_found) return std::move(story).error();
   return Error{Errc::not_found, fmt::format("{}: nothing has happened to it yet", name)};
@@ -263,8 +263,8 @@ Result<CertificateStory> Renewer::story(std::string_view name, const Deadline& b
 Result<DnsAccount> Renewer::save_dns(const DnsAccount& account, const Deadline& by) {
   store::DnsProvider kept{.id = account.id, .name = account.name, .type = account.type};
   for (const auto& [name, value] : account.settings) kept.settings.insert_or_assign(name, value);
-  const std::lock_guard lock(parts_->providers_mutex_);
-  PX_TRY(auto now, parts_->providers_.save(std::move(kept), by));
+  const std::lock_guard lock(parts_->providers_mutex);
+  PX_TRY(auto now, parts_->providers.save(std::move(kept), by));
   DnsAccount saved = account;
   saved.id = std::move(now.id);
   for (auto& [name, value] : saved.settings) value.clear();
@@ -276,12 +276,12 @@ Result<DnsAccount> Renewer::save_dns(const DnsAccount& account, const Deadline& 
 Result<std::vector<DnsAccount>> Renewer::dns_accounts(const Deadline& by) {
   std::vector<DnsAccount> accounts;
   {
-    const std::lock_guard lock(parts_->providers_mutex_);
-    PX_TRY(auto kept, parts_->providers_.list(by));
+    const std::lock_guard lock(parts_->providers_mutex);
+    PX_TRY(auto kept, parts_->providers.list(by));
     for (auto& one : kept) accounts.push_back(account_of(std::move(one)));
   }
   PX_CHECK(store::for_each<store::Domain>(
-      parts_->store_,
+      parts_->store,
       [&](store::Domain&& domain) {
         for (DnsAccount& account : accounts) {
           if (account.id == domain.provider_id) account.zones.push_back(domain.name);
@@ -292,8 +292,8 @@ Result<std::vector<DnsAccount>> Renewer::dns_accounts(const Deadline& by) {
 }
 
 Result<bool> Renewer::remove_dns(std::string_view id, const Deadline& by) {
-  const std::lock_guard lock(parts_->providers_mutex_);
-  return parts_->providers_.remove(id, by);
+  const std::lock_guard lock(parts_->providers_mutex);
+  return parts_->providers.remove(id, by);
 }
 
 Result<bool> Renewer::test_dns_plugin(
@@ -322,7 +322,7 @@ Result<bool> Renewer::test_dns_plugin(
 
 std::vector<std::pair<std::string, std::vector<std::string>>> Renewer::dns_types() const {
   std::vector<std::pair<std::string, std::vector<std::string>>> types;
-  for (const dns::ProviderInfo* info : parts_->registry_.types()) {
+  for (const dns::ProviderInfo* info : parts_->registry.types()) {
     std::vector<std::string> names;
     for (const dns::Field& field : info->fields) {
       names.push_back(field.secret ? field.name + "!" : field.name);
@@ -333,7 +333,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> Renewer::dns_types
 }
 
 std::string Renewer::metrics() const {
-  return parts_->runner_.metrics();
+  return parts_->runner.metrics();
 }
 
 }  // namespace proxycore

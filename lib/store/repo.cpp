@@ -202,10 +202,9 @@ void write(json::Writer& writer, const json::Value& value) {
   }
 }
 
-constexpr std::array certificate_fields = {field::fullchain_pem, field::privkey_pem,
-                                           field::cert_pem,      field::csr_pem,
-                                           field::expiry,        field::real_expiry,
-                                           field::fence};
+constexpr std::array certificate_fields = {
+    field::fullchain_pem, field::privkey_pem, field::cert_pem, field::csr_pem,
+    field::expiry,        field::real_expiry, field::fence};
 
 // `before`, if any, gives the members that are not known here.
 std::string text_of(const Certificate& certificate, const json::Value* before) {
