@@ -258,9 +258,9 @@ TEST_CASE("runner: two runners on one store get one certificate") {
   rig.ca.now_ms += 2 * minute;
   CHECK(one.run_once(soon()));
   CHECK(rig.ca.given.size() == 20);
-  for (const auto& [name, times] : rig.ca.given) {
-    CAPTURE(name);
-    CHECK(times == 1);
+  for (const auto& given : rig.ca.given) {
+    CAPTURE(given.first);
+    CHECK(given.second == 1);
   }
 }
 
@@ -423,14 +423,18 @@ static void live(Rig& rig, std::int64_t days, std::int64_t lifetime_days,
 }
 
 TEST_CASE("runner: a year passes unattended with certificates of 90, 45 and 6 days") {
-  for (const auto& [lifetime, least, most] :
-       {std::tuple{90, 6, 7}, std::tuple{45, 12, 14}, std::tuple{6, 115, 135}}) {
-    CAPTURE(lifetime);
+  struct Life {
+    int days;
+    int least;  // certificates
+    int most;
+  };
+  for (const Life life : {Life{90, 6, 7}, Life{45, 12, 14}, Life{6, 115, 135}}) {
+    CAPTURE(life.days);
     Rig rig;
     rig.host("app.example.test");
-    live(rig, 365, lifetime);
-    CHECK(rig.ca.given["app.example.test"] >= least);
-    CHECK(rig.ca.given["app.example.test"] <= most);
+    live(rig, 365, life.days);
+    CHECK(rig.ca.given["app.example.test"] >= life.least);
+    CHECK(rig.ca.given["app.example.test"] <= life.most);
   }
 }
 
