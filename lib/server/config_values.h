@@ -50,8 +50,9 @@ struct Rule {
   std::string_view meaning = {};   // Markdown
 };
 
-// T: bool, std::optional<bool>, an unsigned integer of 16, 32 or 64 bits, Millis, std::optional<Millis>, std::string,
-// std::vector<std::string>, LogLevel, LogFormat, TlsVersion, TargetVerify.
+// T: bool, std::optional<bool>, an unsigned integer of 16, 32 or 64 bits, Millis,
+// std::optional<Millis>, std::string, std::vector<std::string>, LogLevel, LogFormat, TlsVersion,
+// TargetVerify.
 template <class T>
 struct Value {
   static std::string type(const Rule& rule);   // "array of addresses"

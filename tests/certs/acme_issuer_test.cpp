@@ -28,7 +28,6 @@ using namespace proxycore;
 using namespace proxycore::certs;
 using test::FakeCa;
 using test::Pebble;
-using test::PebbleOptions;
 using test::TempDir;
 using test::Told;
 
@@ -335,4 +334,32 @@ TEST_CASE("acme issuer: an order of somebody who died is gone on with, in the sa
   serves({chain, key}, "a.test");
   CHECK(ca.count("new-order") == 1);
   CHECK(ca.count("account") == 1);
+}
+
+TEST_CASE("acme issuer: a DNS server that is down fails where it is needed, and leaves nothing") {
+  Rig rig;
+  const FakeCa ca;
+  REQUIRE(dns::load_plugin(rig.registry, TEST_PLUGIN));
+  const test::HttpServer vendor([](const test::Ask&) { return test::Reply{200, "{}"}; });
+  client::HttpClient http;
+  dns::Resolver resolver(dns::Resolver::Options{});
+  Providers providers(*rig.store, rig.sealer, rig.registry, {.http = http, .resolver = resolver});
+  good(providers.save({.id = {},
+                       .name = "the test's",
+                       .type = "challtestsrv",
+                       .settings = {{"url", vendor.url()}, {"zones", "a.test"}}},
+                      soon()));
+  Config::Acme acme = account_at(ca.url());
+  acme.resolvers = acme.authoritative = {"127.0.0.1:9"};
+  AcmeIssuer issuer = rig.issuer(acme);
+  Told told;
+  const auto failed = get(issuer, by_dns("*.a.test", {"*.a.test"}), told);
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().detail.find("a.test") != std::string::npos);
+  CHECK(issuer.problem().type.empty());
+  REQUIRE_FALSE(told.steps.empty());
+  CHECK(told.steps.back().starts_with("present"));
+  CHECK(rig.keys_of(keys::txt_prefix).empty());
+  // Names that are proved otherwise do not need it.
+  serves(good(get(issuer, plain("b.test"), told)), "b.test");
 }
