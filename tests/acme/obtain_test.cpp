@@ -56,6 +56,7 @@ class Easy final : public Solver {
   explicit Easy(std::string type = "http-01") : type_(std::move(type)) {}
   [[nodiscard]] std::string_view type() const noexcept override { return type_; }
   Result<std::string> lane(const Proof&, const Deadline&) override {
+    if (no_lane) return *no_lane;
     return one_lane ? "lane" : "";
   }
   Result<void> present(const Proof& proof, const Deadline&) override {
@@ -71,6 +72,7 @@ class Easy final : public Solver {
   void clean_up(const Proof& proof) noexcept override { done.push_back("clean " + proof.token); }
 
   bool one_lane = false;
+  std::optional<Error> no_lane = {};
   std::optional<Error> failure = {};
   std::optional<Error> invisible = {};
   std::vector<std::string> done;
@@ -287,6 +289,19 @@ TEST_CASE("obtain: all proofs are shown before the first is asked about") {
   CHECK(all ==
         "account order present present visible visible respond respond validate validate finalize "
         "issue download ");
+}
+
+TEST_CASE("obtain: a zone that cannot be found is the solver's trouble, not the order's") {
+  const FakeCa ca;
+  Client client = client_of(ca);
+  Easy solver("dns-01");
+  solver.no_lane = Error{Errc::timeout, "dns: no answer"};
+  Told told;
+  const auto failed = run(client, wanted({"a.test"}), solver, told);
+  REQUIRE_FALSE(failed.has_value());
+  CHECK(failed.error().detail == "a.test: dns: no answer");
+  CHECK(told.steps.back() == "present a.test");
+  CHECK(solver.done.empty());
 }
 
 TEST_CASE("obtain: proofs of one lane are shown one after the other") {

@@ -571,6 +571,26 @@ TEST_CASE("runner: a write that fails, whichever it is, costs neither certificat
   }
 }
 
+TEST_CASE("runner: a name that older software is at is nobody's failure, and looked at soon") {
+  Rig rig;
+  rig.host("app.example.test");
+  rig.ca.refuse = [](const Commission&) {
+    return QuickCa::Refusal{.error = {Errc::conflict, "app.example.test: somebody is at it"}};
+  };
+  Runner runner(*rig.store, rig.options());
+  const auto summary = runner.run_once(soon());
+  REQUIRE(summary);
+  CHECK(summary->failed == 0);
+  const Story story = rig.story("app.example.test");
+  CHECK(story.failures == 0);
+  CHECK(story.attempts.empty());
+  CHECK(story.why == "app.example.test: somebody is at it");
+  CHECK(rig.told.empty());
+  rig.ca.refuse = {};
+  rig.ca.now_ms += minute;
+  CHECK(runner.run_once(soon())->issued == 1);
+}
+
 TEST_CASE("runner: a store that is away in the middle of an order loses nothing") {
   FaultyRig rig;
   rig.make_due("app.example.test");
