@@ -1,5 +1,6 @@
 #include "host/keys.h"
 #include "plugin_paths.h"
+#include "support/away_store.h"
 #include "support/fake_ca.h"
 #include "support/temp_dir.h"
 #include <proxycore/cert.h>
@@ -13,11 +14,11 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -279,4 +280,40 @@ TEST_CASE("renewer: it runs once at a time, and stops in the middle of an order"
   thread.join();
   // What was stopped is nobody's failure, and is gone on with.
   CHECK(good(renewer->story("app.example.test", soon())).failures == 0);
+}
+
+TEST_CASE("renewer: a write that fails, whichever it is, costs no order and no account") {
+  const std::string name = "app.example.test";
+  bool reached = true;
+  for (int failing = 0; reached; ++failing) {
+    CAPTURE(failing);
+    REQUIRE(failing < 100);
+    Rig rig;
+    auto made = std::make_unique<test::AwayStore>();
+    test::AwayStore& store = *made;
+    rig.store = std::move(made);
+    rig.host(name);
+    const auto renewer = rig.renewer();
+    int writes = 0;
+    reached = false;
+    store.before_write = [&]() -> Result<void> {
+      if (writes++ != failing) return {};
+      reached = true;
+      return Error{Errc::io, "sqlite: database or disk is full"};
+    };
+    // It is tried again unattended, until there is one.
+    for (int turn = 0; turn < 3; ++turn) {
+      REQUIRE(renewer->run_once(soon()));
+      rig.now_ms += 600'000;
+    }
+    CHECK(CertStore(store).find(name, soon()));
+    const CertificateStory story = good(renewer->story(name, soon()));
+    CHECK(story.state == CertificateState::valid);
+    CHECK(story.failures == 0);
+    CHECK(rig.ca.count("new-order") <= 2);
+    // With one key at the CA, whatever was lost.
+    CHECK(good(store.keys(host::keys::acme_account_prefix, soon())).size() == 1);
+    // What could not be erased ends by itself; there is at most that one.
+    CHECK(good(store.keys(name + ":challenge:", soon())).size() <= 1);
+  }
 }
