@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
@@ -50,6 +51,7 @@ struct Arguments {
   std::string config;
   bool once = false;
   bool json = false;
+  std::string metrics;                // file; empty: none
   std::string name;                   // of a certificate; empty: all
   int reason = 0;                     // of a revocation
   std::string type;                   // of a DNS provider
@@ -206,9 +208,36 @@ void reload(Renewer& renewer, const std::string& path) {
   std::fprintf(stderr, "proxy-renew: hosts of %s reloaded\n", path.c_str());
 }
 
-int serve(Renewer& renewer, const std::string& path, Signals& signals) {
+// Writes the metrics to a file every few seconds, whole each time; for collectors that read files.
+class MetricsFile {
+ public:
+  MetricsFile(const Renewer& renewer, const std::string& path) {
+    if (path.empty()) return;
+    thread_ = std::jthread([&renewer, path](const std::stop_token& stop) {
+      std::mutex idle;
+      std::condition_variable_any wake;
+      std::unique_lock waiting(idle);
+      do {
+        const std::string fresh = path + ".new";
+        std::ofstream file(fresh);
+        file << renewer.metrics();
+        file.close();
+        if (!file || std::rename(fresh.c_str(), path.c_str()) != 0) {
+          std::fprintf(stderr, "proxy-renew: %s: cannot be written\n", path.c_str());
+        }
+        wake.wait_for(waiting, stop, std::chrono::seconds{15}, [] { return false; });
+      } while (!stop.stop_requested());
+    });
+  }
+
+ private:
+  std::jthread thread_;
+};
+
+int serve(Renewer& renewer, const Arguments& given, Signals& signals) {
   const std::stop_callback stop(signals.token(), [&] { renewer.stop(); });
-  signals.on_hangup([&] { reload(renewer, path); });
+  signals.on_hangup([&] { reload(renewer, given.config); });
+  const MetricsFile metrics(renewer, given.metrics);
   notify("READY=1");
   const auto done = renewer.run();
   signals.on_hangup({});
@@ -318,6 +347,8 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   app.add_flag("--once", given.once, "Do what is due now, and end: 1 if something failed");
   app.add_flag("--json", given.json, "Tell steps and stories as JSON, one object a line");
+  app.add_option("--metrics", given.metrics, "Write metrics to this file every 15 seconds")
+      ->type_name("FILE");
   app.require_subcommand(0, 1);
 
   CLI::App* lists = app.add_subcommand("list", "What is known of all certificates, or of one");
@@ -393,5 +424,5 @@ int main(int argc, char** argv) {
   if (removes->parsed()) return remove_dns(**renewer, given, signals);
   if (issues->parsed() || renews->parsed()) return issue(**renewer, given, signals);
   if (revokes->parsed()) return revoke(**renewer, given, signals);
-  return service ? serve(**renewer, given.config, signals) : once(**renewer, signals);
+  return service ? serve(**renewer, given, signals) : once(**renewer, signals);
 }

@@ -231,6 +231,30 @@ def _(directory):
                 expect("no host wants" in wrong, wrong)
 
 
+@test("proxy-renew as a service: new hosts of Redis and of its file, metrics in a file, and it ends when told to")
+def _(directory):
+    with redis_server(directory) as redis:
+        port = free_port()
+        with pebble(directory, port) as ca:
+            common = {"store__url": redis.url, "renew__key_file": str(directory / "proxycore.key"), **ca.tables()}
+            with running(directory, certificates=[], listen__http=[f"{LOOPBACK}:{port}"], **common) as proxy:
+                metrics = directory / "metrics"
+                service = Process([programs["renew"], "--config", proxy.config_path, "--metrics", metrics], directory,
+                                  "proxy-renew", ready=metrics.exists)
+                try:
+                    redis.save("saved.test", 1)
+                    until(lambda: is_from_ca(presented(proxy.tls_address, "saved.test")), "a host of Redis")
+                    proxy.hosts = [record("declared.test", 1)]
+                    proxy.write_config()
+                    service.signal(signal.SIGHUP)
+                    until(lambda: is_from_ca(presented(proxy.tls_address, "declared.test")), "a host of the file")
+                    expect("proxycore_renew_names" in metrics.read_text(), "the metrics are in the file")
+                    service.signal(signal.SIGTERM)
+                    expect(service.wait() == 0, "it ends well")
+                finally:
+                    service.kill()
+
+
 @test("a runner that is killed before any step leaves nothing: the next goes on, with one order and no record")
 def _(directory):
     with plugins(directory) as where:
