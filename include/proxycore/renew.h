@@ -28,10 +28,10 @@ namespace proxycore {
 // One try to get, renew or revoke a certificate.
 struct CertificateAttempt {
   std::int64_t at_ms = 0;  // milliseconds since 1970
-  std::string what;        // "issue", "renew", "revoke"
+  std::string what = {};   // "issue", "renew", "revoke"
   bool ok = false;
-  std::string step;   // where it ended: "validate", "finalize", ...
-  std::string words;  // what the CA, or whoever failed, said; empty if all went well
+  std::string step = {};   // where it ended: "validate", "finalize", ...
+  std::string words = {};  // what the CA, or whoever failed, said; empty if all went well
 };
 
 enum class CertificateState : std::uint8_t {
@@ -47,18 +47,18 @@ std::string_view name_of(CertificateState state) noexcept;
 struct CertificateStory {
   static constexpr std::size_t max_attempts = 20;
 
-  std::string name;                      // "app.example.com", "*.example.com"
-  std::vector<std::string> identifiers;  // the names in the certificate
-  std::string host;                      // the host, or pattern, that it is for
+  std::string name = {};                      // "app.example.com", "*.example.com"
+  std::vector<std::string> identifiers = {};  // the names in the certificate
+  std::string host = {};                      // the host, or pattern, that it is for
   CertificateState state = CertificateState::waiting;
-  std::int64_t next_ms = 0;                  // of the next action, milliseconds since 1970; 0: none
-  std::string why;                           // why then
-  std::uint32_t failures = 0;                // since the last success
-  std::int64_t not_before = 0;               // seconds since 1970; 0: there is none
-  std::int64_t not_after = 0;                // seconds since 1970
-  std::string issuer = {};                   // as the certificate names it
-  std::string serial = {};                   // hex
-  std::vector<CertificateAttempt> attempts;  // the newest first, at most max_attempts
+  std::int64_t next_ms = 0;     // of the next action, milliseconds since 1970; 0: none
+  std::string why = {};         // why then
+  std::uint32_t failures = 0;   // since the last success
+  std::int64_t not_before = 0;  // seconds since 1970; 0: there is none
+  std::int64_t not_after = 0;   // seconds since 1970
+  std::string issuer = {};      // as the certificate names it
+  std::string serial = {};      // hex
+  std::vector<CertificateAttempt> attempts = {};  // the newest first, at most max_attempts
 };
 
 // {"name":"app.example.com","state":"valid",...}: times in RFC 3339, for scripts and pages.
@@ -66,9 +66,10 @@ std::string json_of(const CertificateStory& story);
 
 // A provider's credentials, to be checked and kept.
 struct DnsAccount {
-  std::string id = {};  // 16 hex digits; empty: a new one
-  std::string name;     // for people
-  std::string type;     // "Cloudflare", "DigitalOcean", "PorkBun", "DuckDns", "rfc2136", a plugin's
+  std::string id = {};    // 16 hex digits; empty: a new one
+  std::string name = {};  // for people
+  std::string type =
+      {};  // "Cloudflare", "DigitalOcean", "PorkBun", "DuckDns", "rfc2136", a plugin's
   std::vector<std::pair<std::string, std::string>> settings = {};  // secrets are never given back
   std::vector<std::string> zones = {};                             // what it serves
 };
