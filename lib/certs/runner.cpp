@@ -511,11 +511,11 @@ Runner::Outcome Runner::attempt(Issuer& issuer, const Task& task, const Deadline
 
   std::string chain;
   if (auto outcome = settled(issuer, task, story, chain, until)) {
-    note(task, *outcome, story);
+    note(task, story);
     return *std::move(outcome);
   }
   Outcome outcome = order(issuer, task, story, chain, **held, by);
-  note(task, outcome, story);
+  note(task, story);
   return outcome;
 }
 
@@ -785,7 +785,7 @@ Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& b
 
 // ---- what goes with it
 
-void Runner::note(const Task& task, const Outcome& /*outcome*/, const Story& story) {
+void Runner::note(const Task& task, const Story& story) {
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(task.wanted.name);
   if (known == known_.end()) return;

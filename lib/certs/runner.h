@@ -138,7 +138,7 @@ class Runner {
                     const Deadline& by);
   Outcome failed(const Task& task, Story& story, const Issuer& issuer, std::string_view what,
                  std::string_view step, const Error& error, const Deadline& by);
-  void note(const Task& task, const Outcome& outcome, const Story& story);
+  void note(const Task& task, const Story& story);
 
   void ask_for_proposal(Issuer& issuer, const std::string& chain, Story& story, const Deadline& by);
   [[nodiscard]] Due due_of(const Story& story) const;
