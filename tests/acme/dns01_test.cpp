@@ -17,7 +17,7 @@ using namespace proxycore::acme;
 using test::MemoryJournal;
 using test::Pebble;
 using test::PebbleDns;
-using test::Told;
+using test::ToldProgress;
 
 namespace {
 
@@ -60,7 +60,7 @@ struct Rig {
   PebbleDns provider;
   dns::Resolver resolver;
   MemoryJournal journal;
-  Told told;
+  ToldProgress told;
   Client client;
   std::vector<std::string> asked;
 };

@@ -22,7 +22,7 @@ using test::FakeCa;
 using test::Pebble;
 using test::Reply;
 using test::TokenServer;
-using test::Told;
+using test::ToldProgress;
 
 namespace {
 
@@ -101,7 +101,7 @@ TEST_CASE("obtain, pebble: http-01 for several names, nine of ten nonces refused
   const Pebble pebble({.http_port = web.port(), .reject_nonces = 90});
   Client client = client_of(pebble);
   Http01 solver(web.place());
-  Told told;
+  ToldProgress told;
   const ObtainOptions options = wanted({"a.test", "www.a.test"});
   const Obtained got = good(run(client, options, solver, told));
   serves(got.chain_pem, options.key_pem, "a.test");
@@ -120,10 +120,10 @@ TEST_CASE("obtain, pebble: a slow CA, and authorizations that are valid already 
   const Pebble pebble({.http_port = web.port(), .reuse_authorizations = 100, .slow = true});
   Client client = client_of(pebble);
   Http01 solver(web.place());
-  Told first;
+  ToldProgress first;
   good(run(client, wanted({"a.test"}), solver, first));
   CHECK(web.put() == 1);
-  Told second;
+  ToldProgress second;
   good(run(client, wanted({"a.test"}), solver, second));
   CHECK(web.put() == 1);
   CHECK_FALSE(second.did("respond"));
@@ -139,7 +139,7 @@ TEST_CASE("obtain, pebble: an order is gone on with from every step (RFC 8555 §
                           Step::finalize, Step::issue, Step::download}) {
     CAPTURE(acme::name_of(step));
     ObtainOptions options = wanted({"a" + std::to_string(static_cast<int>(step)) + ".test"});
-    Told before;
+    ToldProgress before;
     before.end_at = step;
     const std::size_t seen = pebble.log().size();
     // What the CA has been asked to look at stays until it has looked.
@@ -155,7 +155,7 @@ TEST_CASE("obtain, pebble: an order is gone on with from every step (RFC 8555 §
     REQUIRE_FALSE(before.order().empty());
 
     options.resume_order_url = before.order();
-    Told after;
+    ToldProgress after;
     const Obtained got = good(run(client, options, solver, after));
     CHECK(got.order_url == options.resume_order_url);
     CHECK(after.steps.front() == "order resume " + options.resume_order_url);
@@ -171,7 +171,7 @@ TEST_CASE("obtain, pebble: an order that is not there any more is placed again")
   Pebble pebble({.http_port = web.port()});
   Client client = client_of(pebble);
   Http01 solver(web.place());
-  Told before;
+  ToldProgress before;
   before.end_at = Step::validate;
   ObtainOptions options = wanted({"a.test"});
   REQUIRE_FALSE(run(client, options, solver, before).has_value());
@@ -184,7 +184,7 @@ TEST_CASE("obtain, pebble: an order that is not there any more is placed again")
   CHECK(away.error().code == Errc::refused);
   pebble.start();
   options.resume_order_url = before.order();
-  Told after;
+  ToldProgress after;
   const Obtained got = good(run(client, options, solver, after));
   CHECK(got.order_url != options.resume_order_url);
   REQUIRE(after.accounts.size() == 1);
@@ -194,7 +194,7 @@ TEST_CASE("obtain, pebble: an order that is not there any more is placed again")
   // The same for a new order.
   pebble.stop();
   pebble.start();
-  Told again;
+  ToldProgress again;
   good(run(client, wanted({"b.test"}), solver, again));
   CHECK(again.accounts.size() == 1);
   CHECK(web.tokens() == 0);
@@ -206,7 +206,7 @@ TEST_CASE("obtain, pebble: a proof that is not seen is told in the CA's words, a
   const Pebble pebble({.http_port = web.port()});
   Client client = client_of(pebble);
   Http01 solver(web.place());
-  Told told;
+  ToldProgress told;
   const auto refused = run(client, wanted({"a.test", "b.test"}), solver, told);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code == Errc::denied);
@@ -226,14 +226,14 @@ TEST_CASE("obtain, pebble: the chain of the preferred issuer is taken (RFC 8555 
   std::vector<std::string> roots;
   for (int number = 0; number < 3; ++number) {
     roots.push_back(good(tls::read_issued(pebble.root(number))).issuers.back());
-    Told told;
+    ToldProgress told;
     ObtainOptions options = wanted({"a.test"});
     options.preferred_issuer = roots.back();
     const Obtained got = good(run(client, options, solver, told));
     CHECK(good(tls::read_issued(got.chain_pem)).issuers.back() == roots.back());
     serves(got.chain_pem, options.key_pem, "a.test");
   }
-  Told told;
+  ToldProgress told;
   ObtainOptions options = wanted({"a.test"});
   options.preferred_issuer = "nobody";
   const Obtained got = good(run(client, options, solver, told));
@@ -245,7 +245,7 @@ TEST_CASE("obtain, pebble: what was issued is revoked, by the account or its key
   Pebble pebble({.http_port = web.port()});
   Client client = client_of(pebble);
   Http01 solver(web.place());
-  Told told;
+  ToldProgress told;
   const auto serial = [](const std::string& chain, const std::string& key) {
     return tls::Certificate::load({chain, key}).value()->serial();
   };
@@ -278,7 +278,7 @@ TEST_CASE("obtain: all proofs are shown before the first is asked about") {
   ca.processing = 2;
   Client client = client_of(ca);
   Easy solver;
-  Told told;
+  ToldProgress told;
   good(run(client, wanted({"a.test", "b.test"}), solver, told));
   CHECK(solver.done == std::vector<std::string>{"present token-0-http-01",
                                                 "present token-1-http-01", "await token-0-http-01",
@@ -296,7 +296,7 @@ TEST_CASE("obtain: a zone that cannot be found is the solver's trouble, not the 
   Client client = client_of(ca);
   Easy solver("dns-01");
   solver.no_lane = Error{Errc::timeout, "dns: no answer"};
-  Told told;
+  ToldProgress told;
   const auto failed = run(client, wanted({"a.test"}), solver, told);
   REQUIRE_FALSE(failed.has_value());
   CHECK(failed.error().detail == "a.test: dns: no answer");
@@ -309,7 +309,7 @@ TEST_CASE("obtain: proofs of one lane are shown one after the other") {
   Client client = client_of(ca);
   Easy solver("dns-01");
   solver.one_lane = true;
-  Told told;
+  ToldProgress told;
   good(run(client, wanted({"a.test", "*.a.test"}), solver, told));
   CHECK(solver.done == std::vector<std::string>{"present token-0-dns-01", "await token-0-dns-01",
                                                 "clean token-0-dns-01", "present token-1-dns-01",
@@ -322,7 +322,7 @@ TEST_CASE("obtain: the first solver that the CA's offer fits is taken") {
   Easy http("http-01");
   Easy dns("dns-01");
   const std::array<Solver*, 2> solvers = {&http, &dns};
-  Told told;
+  ToldProgress told;
   good(obtain(client, wanted({"a.test", "*.a.test"}), solvers, told, soon()));
   CHECK(ca.challenged() == std::vector<std::string>{"a.test http-01", "*.a.test dns-01"});
 
@@ -341,7 +341,7 @@ TEST_CASE("obtain: what is pending is given up when a proof cannot be shown (RFC
   Client client = client_of(ca);
   Easy solver;
   solver.failure = Error{Errc::denied, "Cloudflare: no such token", 30};
-  Told told;
+  ToldProgress told;
   const auto failed = run(client, wanted({"a.test", "b.test"}), solver, told);
   REQUIRE_FALSE(failed.has_value());
   CHECK(failed.error().detail == "a.test: present: Cloudflare: no such token");
@@ -359,7 +359,7 @@ TEST_CASE("obtain: a proof that is not seen in time is asked about all the same,
   Client client = client_of(ca);
   Easy solver;
   solver.invisible = Error{Errc::timeout, "ns1.test (192.0.2.1) does not have it"};
-  Told told;
+  ToldProgress told;
   good(run(client, wanted({"a.test"}), solver, told));
   CHECK(told.did("visible a.test: going on all the same: ns1.test"));
 }
@@ -369,7 +369,7 @@ TEST_CASE("obtain: when it is cancelled, proofs are taken away and the order sta
   Client client = client_of(ca);
   Easy solver;
   std::stop_source stop;
-  Told told;
+  ToldProgress told;
   told.before = [&](Step step) {
     if (step == Step::validate) stop.request_stop();
   };
@@ -388,7 +388,7 @@ TEST_CASE("obtain: what the CA found is told for every name") {
       R"({"type":"urn:ietf:params:acme:error:caa","detail":"forbids it","status":403})";
   Client client = client_of(ca);
   Easy solver;
-  Told told;
+  ToldProgress told;
   const auto refused = run(client, wanted({"a.test", "b.test"}), solver, told);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code == Errc::denied);
@@ -406,7 +406,7 @@ TEST_CASE("obtain: an order replaces, or is placed without that (RFC 9773 §5)")
   });
   Client client = client_of(ca);
   Easy solver;
-  Told told;
+  ToldProgress told;
   ObtainOptions options = wanted({"a.test"});
   options.replaces = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE";
   CHECK(good(run(client, options, solver, told)).replaced);
@@ -430,7 +430,7 @@ TEST_CASE("obtain: what was issued for another key, or other names, is not taken
   FakeCa ca;
   Client client = client_of(ca);
   Easy solver;
-  Told told;
+  ToldProgress told;
   ObtainOptions options = wanted({"a.test"});
   const Obtained got = good(run(client, options, solver, told));
   // An order to go on with whose key was lost.
@@ -463,7 +463,7 @@ TEST_CASE("obtain: only names that certificates are for are asked for") {
   FakeCa ca;
   Client client = client_of(ca);
   Easy solver;
-  Told told;
+  ToldProgress told;
   for (const char* name : {"", "*", "A.test", "a.test.", "**.a.test", "a.*.test", "192.0.2.1",
                            "[2001:db8::1]", "*.*.a.test"}) {
     CAPTURE(name);

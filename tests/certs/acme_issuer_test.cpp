@@ -29,7 +29,7 @@ using namespace proxycore::certs;
 using test::FakeCa;
 using test::Pebble;
 using test::TempDir;
-using test::Told;
+using test::ToldProgress;
 
 namespace {
 
@@ -127,7 +127,7 @@ TEST_CASE("acme issuer, pebble: http-01 is answered from the store, and nothing 
   Rig rig;
   const Pebble pebble({.http_port = rig.proxy.port()});
   AcmeIssuer issuer = rig.issuer(account_at(pebble.directory()), pebble.ca_pem());
-  Told told;
+  ToldProgress told;
   // While the CA looks, older software on the same store sees that somebody is at it.
   told.before = [&](acme::Step step) {
     if (step == acme::Step::validate) CHECK(rig.store->get(keys::issue_lock("a.test"), soon()));
@@ -144,12 +144,12 @@ TEST_CASE("acme issuer, pebble: one account for all runners, whose key nobody re
   const Pebble pebble({.http_port = rig.proxy.port()});
   const Config::Acme acme = account_at(pebble.directory());
   AcmeIssuer one = rig.issuer(acme, pebble.ca_pem());
-  Told first;
+  ToldProgress first;
   good(get(one, plain("a.test"), first));
   REQUIRE(first.accounts.size() == 1);
   // Another runner, which has the same store and the same file of a key.
   AcmeIssuer other = rig.issuer(acme, pebble.ca_pem());
-  Told second;
+  ToldProgress second;
   good(get(other, plain("b.test"), second));
   CHECK(second.accounts.empty());
 
@@ -187,7 +187,7 @@ TEST_CASE("acme issuer: the lock of older software is respected, and theirs is l
   Rig rig;
   const FakeCa ca;
   AcmeIssuer issuer = rig.issuer(account_at(ca.url()));
-  Told told;
+  ToldProgress told;
   const Record theirs{{std::string(text_field), "theirs"}};
   REQUIRE(rig.store->create(keys::issue_lock("a.test"), theirs, Seconds{30}, soon()));
   const auto locked = get(issuer, plain("a.test"), told);
@@ -211,7 +211,7 @@ TEST_CASE("acme issuer, pebble: an account is bound to an external one (RFC 8555
   const std::string mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
   Rig rig;
   const Pebble pebble({.http_port = rig.proxy.port(), .mac_keys = {{"kid-1", mac_key}}});
-  Told told;
+  ToldProgress told;
   const Config::Acme acme = account_at(pebble.directory());
   AcmeIssuer without = rig.issuer(acme, pebble.ca_pem());
   const auto refused = get(without, plain("a.test"), told);
@@ -243,7 +243,7 @@ TEST_CASE("acme issuer, pebble: a wildcard by dns-01, without a record left in z
   Config::Acme acme = account_at(pebble.directory());
   acme.resolvers = acme.authoritative = {pebble.dns()};
   AcmeIssuer issuer = rig.issuer(acme, pebble.ca_pem());
-  Told told;
+  ToldProgress told;
   std::size_t most = 0;
   told.before = [&](acme::Step) { most = std::max(most, rig.keys_of(keys::txt_prefix).size()); };
   const CertBundle bundle = good(get(issuer, by_dns("*.a.test", {"*.a.test", "a.test"}), told));
@@ -267,7 +267,7 @@ TEST_CASE("acme issuer, pebble: what it revokes is revoked, also by a new runner
   CertBundle bundle;
   {
     AcmeIssuer issuer = rig.issuer(acme, pebble.ca_pem());
-    Told told;
+    ToldProgress told;
     bundle = good(get(issuer, plain("a.test"), told));
   }
   const std::string serial = good(tls::Certificate::load(bundle))->serial();
@@ -293,7 +293,7 @@ TEST_CASE("acme issuer: it tells when the CA wants to renew, or that it does not
   });
   Config::Acme acme = account_at(ca.url());
   AcmeIssuer issuer = rig.issuer(acme);
-  Told told;
+  ToldProgress told;
   const CertBundle bundle = good(get(issuer, plain("a.test"), told));
   const acme::RenewalInfo info = good(issuer.proposal(bundle.chain_pem, soon()));
   CHECK(info.start == 2'000'000'000);
@@ -320,7 +320,7 @@ TEST_CASE("acme issuer: an order of somebody who died is gone on with, in the sa
   const FakeCa ca;
   const certs::Wanted wanted = plain("a.test");
   const std::string key = good(acme::new_key());
-  Told dying;
+  ToldProgress dying;
   dying.end_at = acme::Step::finalize;
   {
     AcmeIssuer issuer = rig.issuer(account_at(ca.url()));
@@ -328,7 +328,7 @@ TEST_CASE("acme issuer: an order of somebody who died is gone on with, in the sa
   }
   REQUIRE_FALSE(dying.order().empty());
   AcmeIssuer issuer = rig.issuer(account_at(ca.url()));
-  Told told;
+  ToldProgress told;
   const std::string chain = good(
       issuer.obtain({.wanted = wanted, .key_pem = key, .order_url = dying.order()}, told, soon()));
   serves({chain, key}, "a.test");
@@ -352,7 +352,7 @@ TEST_CASE("acme issuer: a DNS server that is down fails where it is needed, and 
   Config::Acme acme = account_at(ca.url());
   acme.resolvers = acme.authoritative = {"127.0.0.1:9"};
   AcmeIssuer issuer = rig.issuer(acme);
-  Told told;
+  ToldProgress told;
   const auto failed = get(issuer, by_dns("*.a.test", {"*.a.test"}), told);
   REQUIRE_FALSE(failed);
   CHECK(failed.error().detail.find("a.test") != std::string::npos);

@@ -61,7 +61,7 @@ class TokenServer {
 };
 
 // Remembers what it is told, and ends the work at one step.
-class Told final : public acme::Progress {
+class ToldProgress final : public acme::Progress {
  public:
   Result<void> on_step(acme::Step step, std::string_view detail) override {
     steps.push_back(std::string(acme::name_of(step)) + " " + std::string(detail));
