@@ -154,6 +154,16 @@ class Layout(unittest.TestCase):
                         faults.append(f"{shown(path)}: <{name}> is private to lib/")
         self.none(faults)
 
+    def test_classes_of_tests_do_not_share_a_name(self):
+        # They are in one program and one namespace: the linker would keep either.
+        where, faults = {}, []
+        for path in sources(ROOT / "tests/support", ".h"):
+            for name in re.findall(r"^(?:class|struct) (\w+)[^;]*$", path.read_text(), re.MULTILINE):
+                if name in where:
+                    faults.append(f"{shown(path)}: {name} is in {where[name]} already")
+                where[name] = shown(path)
+        self.none(faults)
+
     def test_every_source_has_its_twin(self):
         faults = []
         for path in sources(LIB, ".cpp"):
