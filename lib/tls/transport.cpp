@@ -13,7 +13,7 @@ namespace {
 // Ciphertext that waits for the lower transport; beyond it, plaintext stays with the owner.
 constexpr std::size_t high_water = 128 << 10;
 // A connection whose peer is silent for so long gives its buffers back.
-constexpr Millis park_after{200};
+constexpr Millis park_after{20};
 
 constexpr std::string_view http_answer =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 59\r\n"
