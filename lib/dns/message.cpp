@@ -11,7 +11,6 @@ namespace proxycore::dns {
 
 namespace {
 
-constexpr std::size_t header_size = 12;
 constexpr std::size_t max_name = 255;  // bytes on the wire
 constexpr std::size_t max_label = 63;
 constexpr std::size_t max_jumps = 127;   // as many as a name has labels
