@@ -1,3 +1,5 @@
+#include "support/eventually.h"
+#include "support/program.h"
 #include "support/temp_dir.h"
 #include "support/wire.h"
 #include <proxycore/observe.h>
@@ -411,9 +413,12 @@ TEST_CASE("server: a drain lets what was begun come to its end") {
   client.send(get("a.test"));
   Wire at(door.accept());
   at.until("\r\n\r\n");
+  const std::uint16_t port = running.server->http_addresses()[0].port;
   running.server->drain();
   CHECK(running.ask("/readyz") == "draining\n");
   CHECK(running.ask("/livez") == "ok\n");
+  // Once nobody accepts any more, all workers know of it.
+  CHECK(eventually([port] { return !listens(port); }));
   at.send(ok);
   const std::string answer = client.rest();
   CHECK(answer.ends_with("ok"));
