@@ -18,7 +18,9 @@ constexpr std::string_view name = "p.toml";
 std::string written(const Config& config) {
   std::string out;
   for (const auto& key : proxycore::server::config_keys()) {
-    out.append(key.rule.name).append(" = ").append(key.shown(key.rule, config)) += '\n';
+    const std::string value = key.shown(key.rule, config);
+    if (value.empty()) continue;  // it has none
+    out.append(key.rule.name).append(" = ").append(value) += '\n';
   }
   for (const auto& declared : config.hosts) {
     out += "[[host]]\n";
