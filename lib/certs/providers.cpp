@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "host/keys.h"
+#include "host/record_fields.h"
 #include "tls/accel/random.h"
 #include <proxycore/host.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 namespace keys = host::keys;
 namespace log = base::log;
+using host::fields::field_error;
 using store::DnsProvider;
 using store::Domain;
 
@@ -41,10 +43,6 @@ Result<void> check_id(std::string_view id) {
   });
   if (fine && !id.empty() && id.size() <= max_id) return {};
   return Error{Errc::invalid, "field 'id': expected letters, digits and '-', at most 64"};
-}
-
-Error field_error(std::string_view name, std::string_view why) {
-  return {Errc::invalid, fmt::format("field '{}': {}", name, why)};
 }
 
 std::string_view setting(const dns::Settings& settings, std::string_view name) {
