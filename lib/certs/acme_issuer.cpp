@@ -87,13 +87,15 @@ Result<CaAccount> load_ca_account(Store& store, const Sealer& sealer, std::strin
   return account;
 }
 
-Result<void> save_ca_account(Store& store, const Sealer& sealer, std::string_view directory,
-                             const CaAccount& account, const Deadline& by) {
-  const std::string place = account_place(directory);
-  PX_TRY(const std::string sealed, sealer.seal(place + ".key", account.key_pem));
-  Record record{{"directory", std::string(directory)}, {"key", sealed}};
-  if (!account.url.empty()) record.emplace("url", account.url);
-  return store.put(place, record, {}, by);
+Result<void> keep_account_url(Store& store, std::string_view directory, const std::string& url,
+                              const Deadline& by) {
+  const auto change = [&](const Record& before) -> Result<Record> {
+    if (before.empty()) return Error{Errc::not_found, "the account at the CA is gone"};
+    Record next = before;
+    next.insert_or_assign("url", url);
+    return next;
+  };
+  return store.update(account_place(directory), change, Life::for_ever, by);
 }
 
 // Keeps an account as soon as there is one.
@@ -108,9 +110,7 @@ class AcmeIssuer::Accounted final : public acme::Progress {
   Result<void> on_order(std::string_view url) override { return outer_.on_order(url); }
   Result<void> on_account(const acme::Account& account) override {
     const Parts& parts = issuer_.parts_;
-    PX_TRY(CaAccount kept, load_ca_account(parts.store, parts.sealer, parts.acme.directory, by_));
-    kept.url = account.url;
-    PX_CHECK(save_ca_account(parts.store, parts.sealer, parts.acme.directory, kept, by_));
+    PX_CHECK(keep_account_url(parts.store, parts.acme.directory, account.url, by_));
     return outer_.on_account(account);
   }
 

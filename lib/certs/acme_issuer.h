@@ -31,8 +31,9 @@ struct CaAccount {
 // Makes its key if there is none. Errors: invalid (sealed with another key), those of the store.
 Result<CaAccount> load_ca_account(Store& store, const Sealer& sealer, std::string_view directory,
                                   const Deadline& by);
-Result<void> save_ca_account(Store& store, const Sealer& sealer, std::string_view directory,
-                             const CaAccount& account, const Deadline& by);
+// Where the CA has it. Errors: not_found (it was erased), those of Store::update.
+Result<void> keep_account_url(Store& store, std::string_view directory, const std::string& url,
+                              const Deadline& by);
 
 class AcmeIssuer final : public Issuer {
  public:
