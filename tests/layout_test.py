@@ -32,7 +32,7 @@ ARROWS = {
     "origin": "base io tls http host",
     "proxy": "base io tls http host lookup origin",
     "store": "base host redis",
-    "auth": "base store",
+    "auth": "base tls host store",
     "client": "base io tls http",
     "dns": "base io client tls",
     "acme": "base tls client dns",

@@ -20,6 +20,8 @@ inline constexpr std::string_view user_prefix = "proxy_User_";
 inline constexpr std::string_view auth_token_prefix = "proxy_AuthToken_";
 inline constexpr std::string_view dns_provider_prefix = "proxy_DnsProvider_";
 inline constexpr std::string_view domain_prefix = "proxy_Domain_";
+inline constexpr std::string_view permission_prefix = "proxy_Permission_";
+inline constexpr std::string_view api_token_prefix = "proxy_ApiToken_";
 
 // Those of both eras; records of the last ones are only kept and listed.
 inline constexpr std::array model_prefixes{
@@ -29,10 +31,10 @@ inline constexpr std::array model_prefixes{
     auth_token_prefix,
     dns_provider_prefix,
     domain_prefix,
+    permission_prefix,
+    api_token_prefix,
     std::string_view{"proxy_InviteToken_"},
-    std::string_view{"proxy_Permission_"},
     std::string_view{"proxy_LocalGroup_"},
-    std::string_view{"proxy_ApiToken_"},
     std::string_view{"proxy_DynamicRecord_"},
     std::string_view{"proxy_OidcState_"},
     std::string_view{"proxy_HostSsoState_"},
@@ -66,13 +68,15 @@ constexpr std::optional<Member> member(std::string_view key) noexcept {
 }
 
 // Of proxycore alone: what happened to a name's certificate and comes next, names that visitors
-// wait for, the certificate before the present one, CAs' accounts, and TXT records to be removed.
+// wait for, the certificate before the present one, CAs' accounts, TXT records to be removed, and
+// who wrote what.
 inline constexpr std::string_view own_prefix = "proxycore_";  // of all of them
 inline constexpr std::string_view story_prefix = "proxycore_story_";
 inline constexpr std::string_view wish_prefix = "proxycore_wish_";
 inline constexpr std::string_view previous_prefix = "proxycore_previous_";
 inline constexpr std::string_view acme_account_prefix = "proxycore_acme_account_";
 inline constexpr std::string_view txt_prefix = "proxycore_txt_";
+inline constexpr std::string_view audit_prefix = "proxycore_audit_";
 
 inline constexpr std::string_view certificate_suffix = ":latest";
 inline constexpr std::string_view challenge_infix = ":challenge:";
@@ -110,6 +114,13 @@ inline std::string dns_provider(std::string_view id) {
 }
 inline std::string domain(std::string_view name) {
   return detail::join(domain_prefix, name);
+}
+// "user:alice:domain:example.com"
+inline std::string permission(std::string_view id) {
+  return detail::join(permission_prefix, id);
+}
+inline std::string api_token(std::string_view id) {
+  return detail::join(api_token_prefix, id);
 }
 
 // JSON of the certificate of a host name or, literally, a wildcard.

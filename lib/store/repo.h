@@ -33,6 +33,7 @@ struct User {
   std::string name;               // "username"
   std::string password = {};      // bcrypt; empty: cannot log in with one
   std::string backing = "redis";  // or "oidc"
+  bool disabled = false;          // may not log in, and has no session
   Written written = {};
 };
 
