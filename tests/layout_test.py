@@ -37,7 +37,7 @@ ARROWS = {
     "dns": "base io client tls",
     "acme": "base tls client dns",
     "certs": "base tls host store client acme dns",
-    "admin": "base host store auth dns certs",
+    "admin": "base tls host store client dns certs auth",
     "server": "base io tls http host redis lookup origin proxy store auth client dns acme certs admin",
 }
 

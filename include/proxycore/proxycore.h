@@ -2,6 +2,7 @@
 #pragma once
 
 #include <proxycore/acme.h>
+#include <proxycore/admin.h>
 #include <proxycore/cert.h>
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
