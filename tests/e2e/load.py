@@ -14,7 +14,7 @@ import time
 import zlib
 
 from client import reset
-from harness import LOOPBACK, PATIENCE, Failed
+from harness import LOOPBACK, PATIENCE, Failed, slack
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -315,6 +315,12 @@ class Load:
         for thread in self.threads:
             thread.join(2 * PATIENCE)
         self.check()
+
+    def stop_prompt(self):
+        """The same, and none of them was kept waiting by what goes on beside it."""
+        self.stop()
+        if self.slowest > 5 * slack():
+            raise Failed(f"the slowest of {self.passed} requests took {self.slowest:.1f} s")
 
 
 class WebSocket:

@@ -1,7 +1,6 @@
 """proxyd as a process with a configuration of its own, and what tests do with it."""
 
 import contextlib
-import functools
 import os
 import pathlib
 import re
@@ -14,12 +13,6 @@ from client import fetch
 from harness import LOOPBACK, PATIENCE, Failed, expect, free_port, until
 
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
-
-
-@functools.cache
-def slack():
-    """How many times as much memory and time the program may take because sanitizers watch it."""
-    return 8 if re.search(rb"__(asan|tsan)_init", harness.program.read_bytes()) else 1
 
 
 class Process:

@@ -15,9 +15,9 @@ import time
 import harness
 from certificates import authority, records
 from client import Client, reset
-from harness import PATIENCE, Failed, expect, until
+from harness import PATIENCE, Failed, expect, slack, until
 from load import Backend, Load
-from proxyd import plain, running, slack, stopping
+from proxyd import plain, running, stopping
 from tls_client import TlsClient, client_hello, connects, context, dial, fetch_tls, shown
 
 test = harness.Tests()
@@ -36,8 +36,7 @@ def serving(directory, **tables):
             load.wait_passed(5)
             yield proxy, load
             load.wait_passed(5)
-            load.stop()
-            expect(load.slowest < 5 * slack(), f"the slowest of {load.passed} requests took {load.slowest:.1f} s")
+            load.stop_prompt()
         until(lambda: proxy.metrics()["proxycore_connections"] <= 1, "no connection is left")
 
 
@@ -274,7 +273,6 @@ def _(directory):
             figures.append(f"{what}: {grown:.1f} KiB each")
             expect(grown < most * slack(), f"{what}: {grown:.1f} KiB for each of {count} connections")
         print("        " + ", ".join(figures))
-        expect(load.slowest < 3 * slack(), f"the slowest of {load.passed} requests took {load.slowest:.1f} s")
         for connection in held:
             connection.close()
 
@@ -292,7 +290,6 @@ def _(directory):
         load.wait_passed(20)
         grown = proxy.rss() - before
         expect(grown < 16 * MIB * slack(), f"it grew by {grown // MIB} MiB for {flood} names")
-        expect(load.slowest < 3 * slack(), f"the slowest of {load.passed} requests took {load.slowest:.1f} s")
 
 
 @test("2,000 handshakes that go no further are given up after their time")

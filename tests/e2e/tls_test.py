@@ -18,10 +18,10 @@ import zlib
 import harness
 from certificates import Pair, authority, needs, records
 from client import fetch
-from harness import LOOPBACK, PATIENCE, Failed, expect, output_of, until
+from harness import LOOPBACK, PATIENCE, Failed, expect, output_of, slack, until
 from load import PATTERN, Backend, Load, WebSocket, Wire, check_pattern
 from origin import Answer, Origin
-from proxyd import Proxyd, plain, record, running, slack, stopping
+from proxyd import Proxyd, plain, record, running, stopping
 from redis_server import redis_server
 from tls_client import (Session, TlsClient, connects, context, dial, fetch_tls, handshake_failure, serves,
                         shown)
