@@ -1,9 +1,9 @@
 // Handler: answer requests yourself instead of forwarding them.
 //
 // A handler gets whole requests (bodies are collected up to a bound) and answers now or later,
-// once, from any thread, through the Responder it was given. Mount it with Server::mount(). The
-// server's own metrics and health pages are handlers too.
-// Source: RFC 9110. Thread: handle() runs on a worker's loop and must not block.
+// once, from any thread, through the Responder it was given; bit by bit, if it wants to. Mount it
+// with Server::mount(). The server's own metrics and health pages are handlers too. Source: RFC
+// 9110. Thread: handle() runs on a worker's loop and must not block.
 #pragma once
 
 #include <cstddef>
@@ -38,6 +38,17 @@ struct Response {
   std::string body = {};
 };
 
+// A response whose body comes bit by bit, as events do. Destroyed, it ends. Any thread.
+class ResponseStream {
+ public:
+  static constexpr std::size_t max_waiting = std::size_t{256} << 10;  // bytes
+
+  virtual ~ResponseStream() = default;
+  // false: the client has gone, or has let max_waiting bytes wait: then it is cut off. Nothing that
+  // is written after that is sent.
+  virtual bool write(std::string part) = 0;
+};
+
 // The one chance to answer a request. Destroyed unused, it answers 500. Any thread.
 class Responder {
  public:
@@ -45,14 +56,17 @@ class Responder {
    public:
     virtual ~Sink() = default;
     virtual void respond(Response response) = 0;
+    virtual std::unique_ptr<ResponseStream> begin(Response head) = 0;
   };
   explicit Responder(std::unique_ptr<Sink> sink) : sink_(std::move(sink)) {}
   Responder(Responder&&) = default;
   Responder& operator=(Responder&&) = default;
   ~Responder();
 
-  // The second and later calls do nothing.
+  // Once, one of both; what comes after that does nothing.
   void respond(Response response);
+  // `head` with its body, if any, goes out at once. nullptr: it was answered before.
+  std::unique_ptr<ResponseStream> begin(Response head);
 
  private:
   std::unique_ptr<Sink> sink_;

@@ -369,6 +369,7 @@ void Exchange::on_client_sendable() {
   if (!client_full_) return;
   client_full_ = false;
   if (origin_ != nullptr) origin_->receive(true);
+  if (state_ == State::local) on_local_part(std::exchange(local_->held, {}));
   wait();
 }
 
@@ -588,8 +589,8 @@ void Exchange::redirect_to_tls(std::uint16_t port) {
   send_own(End::yes);
 }
 
-void Exchange::on_local_response(Response&& response) {
-  if (state_ != State::local) return;
+// The head of what a handler answers.
+void Exchange::take_head(const Response& response) {
   response_.clear();
   response_.status = static_cast<std::uint16_t>(
       response.status >= 200 && response.status <= 599 ? response.status : 500);
@@ -602,6 +603,11 @@ void Exchange::on_local_response(Response&& response) {
   }
   rewrite::response(response_, id_text_, worker_.date());
   status_ = response_.status;
+}
+
+void Exchange::on_local_response(Response&& response) {
+  if (state_ != State::local || response_started_) return;
+  take_head(response);
   page_ = std::move(response.body);
   local_.reset();
   const bool bodiless = status_ == 204 || status_ == 304;
@@ -609,6 +615,47 @@ void Exchange::on_local_response(Response&& response) {
   response_.content_length = page_.size();
   if (bodiless || request_.method == "HEAD") page_.clear();
   send_own(End::yes);
+}
+
+void Exchange::on_local_begin(Response&& head) {
+  if (state_ != State::local || response_started_) return;
+  take_head(head);
+  response_.framing = Framing::chunked;
+  response_started_ = true;
+  const bool bodiless = status_ == 204 || status_ == 304 || request_.method == "HEAD";
+  client_->send_head(response_, bodiless ? End::yes : End::no);
+  if (bodiless) {
+    response_done_ = true;
+    return finish();
+  }
+  if (!head.body.empty()) {
+    local_->ticket->waiting += head.body.size();
+    on_local_part(std::move(head.body));
+  }
+}
+
+void Exchange::on_local_part(std::string&& part) {
+  if (state_ != State::local || !response_started_ || part.empty()) return;
+  if (client_full_) {
+    local_->held += part;
+    return;
+  }
+  local_->ticket->waiting -= part.size();
+  bytes_out_ += part.size();
+  client_full_ = client_->send_body(base::Bytes(part), End::no) == Flow::full;
+}
+
+void Exchange::on_local_end() {
+  if (state_ != State::local || !response_started_) return;
+  bytes_out_ += local_->held.size();
+  client_->send_body(base::Bytes(local_->held), End::yes);
+  response_done_ = true;
+  finish();
+}
+
+void Exchange::on_local_overflow() {
+  if (state_ == State::local)
+    abort_client(Errc::limit, "the client does not take what it asked for");
 }
 
 // Sends response_ and page_; what is left of the request decides whether the connection lives on.

@@ -36,8 +36,12 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   // Starts over for a request that arrives on `client`.
   http::StreamEvents& begin(ClientConnection& connection, http::Stream& client);
 
-  // A handler's answer, on our own thread.
+  // A handler's answer, on our own thread: whole, or bit by bit.
   void on_local_response(Response&& response);
+  void on_local_begin(Response&& head);
+  void on_local_part(std::string&& part);
+  void on_local_end();
+  void on_local_overflow();
 
  private:
   enum class State : std::uint8_t {
@@ -97,6 +101,7 @@ class Exchange final : public base::ListNode<ExchangeTag>, lookup::Waiter, origi
   void finish();
   void wait();  // arms the time-out of whatever is waited for now
   void reply(std::uint16_t status, std::string_view why);
+  void take_head(const Response& response);
   void send_own(http::End end);
   void abort_client(Errc code, std::string_view why);
   void drop_origin();

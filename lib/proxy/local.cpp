@@ -31,8 +31,44 @@ void Responder::respond(Response response) {
   if (const auto sink = std::exchange(sink_, nullptr)) sink->respond(std::move(response));
 }
 
+std::unique_ptr<ResponseStream> Responder::begin(Response head) {
+  const auto sink = std::exchange(sink_, nullptr);
+  return sink ? sink->begin(std::move(head)) : nullptr;
+}
+
 namespace proxy {
 namespace {
+
+class LoopStream final : public ResponseStream {
+ public:
+  LoopStream(std::shared_ptr<io::Inbox> inbox, std::shared_ptr<Ticket> ticket)
+      : inbox_(std::move(inbox)), ticket_(std::move(ticket)) {}
+  LoopStream(const LoopStream&) = delete;
+  LoopStream& operator=(const LoopStream&) = delete;
+  ~LoopStream() override {
+    inbox_->post([ticket = std::move(ticket_)] {
+      if (ticket->exchange != nullptr) ticket->exchange->on_local_end();
+    });
+  }
+  bool write(std::string part) override {
+    if (ticket_->gone) return false;
+    const std::size_t size = part.size();
+    if (ticket_->waiting.fetch_add(size) + size > max_waiting) {
+      ticket_->gone = true;
+      inbox_->post([ticket = ticket_] {
+        if (ticket->exchange != nullptr) ticket->exchange->on_local_overflow();
+      });
+      return false;
+    }
+    return inbox_->post([ticket = ticket_, more = std::move(part)]() mutable {
+      if (ticket->exchange != nullptr) ticket->exchange->on_local_part(std::move(more));
+    });
+  }
+
+ private:
+  std::shared_ptr<io::Inbox> inbox_;
+  std::shared_ptr<Ticket> ticket_;
+};
 
 class LoopSink final : public Responder::Sink {
  public:
@@ -42,6 +78,13 @@ class LoopSink final : public Responder::Sink {
     inbox_->post([ticket = std::move(ticket_), answer = std::move(response)]() mutable {
       if (ticket->exchange != nullptr) ticket->exchange->on_local_response(std::move(answer));
     });
+  }
+  std::unique_ptr<ResponseStream> begin(Response head) override {
+    auto stream = std::make_unique<LoopStream>(inbox_, ticket_);
+    inbox_->post([ticket = std::move(ticket_), begun = std::move(head)]() mutable {
+      if (ticket->exchange != nullptr) ticket->exchange->on_local_begin(std::move(begun));
+    });
+    return stream;
   }
 
  private:

@@ -77,6 +77,10 @@ TEST_CASE("responder: answers once, and 500 when it dies unused") {
   struct Sink final : Responder::Sink {
     explicit Sink(std::vector<int>& into) : statuses(into) {}
     void respond(Response response) override { statuses.push_back(response.status); }
+    std::unique_ptr<ResponseStream> begin(Response head) override {
+      statuses.push_back(-head.status);
+      return nullptr;
+    }
     std::vector<int>& statuses;
   };
   std::vector<int> statuses;
@@ -85,6 +89,7 @@ TEST_CASE("responder: answers once, and 500 when it dies unused") {
     Responder moved(std::move(responder));
     moved.respond(simple(201));
     moved.respond(simple(202));
+    CHECK(moved.begin(simple(203)) == nullptr);
   }
   CHECK(statuses == std::vector<int>{201});
   { const Responder unused(std::make_unique<Sink>(statuses)); }
@@ -297,6 +302,87 @@ TEST_CASE("local: a large answer goes out as the client takes it, and its memory
     CHECK(field_of(client.head(), "Content-Length") == std::to_string(body.size()));
   }
   CHECK(rig.worker().loop().slabs().allocated() < 8 << 20);
+}
+
+TEST_CASE("local: a stream goes out bit by bit, and ends when it is destroyed") {
+  ProxyRig rig;
+  std::unique_ptr<ResponseStream> stream;
+  Answering handler([&](Request, Responder responder) {
+    stream = responder.begin({.status = 200, .fields = {{"Content-Type", "text/event-stream"}}});
+    CHECK(responder.begin({}) == nullptr);
+  });
+  rig.mount("local.test", handler);
+  Peer client = rig.client();
+  client.send(to_local() + to_local("HEAD"));
+  const std::string head = client.head();
+  CHECK(status_of(head) == 200);
+  CHECK(field_of(head, "Transfer-Encoding") == "chunked");
+  CHECK(field_of(head, "Content-Type") == "text/event-stream");
+  REQUIRE(stream);
+  CHECK(stream->write("one"));
+  CHECK(client.take(8) == "3\r\none\r\n");
+  CHECK(client.quiet());
+  std::thread([&] { CHECK(stream->write("four")); }).join();
+  CHECK(client.take(9) == "4\r\nfour\r\n");
+  CHECK(stream->write(""));
+  stream.reset();
+  CHECK(client.take(5) == "0\r\n\r\n");
+  // The connection is used on; HEAD has no body that could come.
+  CHECK(status_of(client.head()) == 200);
+  rig.until([&] { return stream != nullptr; });
+  rig.until([&] { return !stream->write("nobody"); });
+  client.send(to_local("GET", "", "Connection: close\r\n"));
+  CHECK(status_of(client.head()) == 200);
+}
+
+TEST_CASE("local: a client that takes nothing of a stream is cut off, others miss nothing") {
+  ProxyRig rig;
+  std::unique_ptr<ResponseStream> stream;
+  Answering handler(
+      [&](Request, Responder responder) { stream = responder.begin(simple(200, "begin")); });
+  rig.mount("local.test", handler);
+  const std::string part(std::size_t{64} << 10, 'x');
+  {
+    Peer client = rig.client();
+    client.send(to_local());
+    rig.until([&] { return stream != nullptr; });
+    client.stop_reading();
+    std::size_t taken = 0;
+    rig.until([&] {
+      taken += part.size();
+      return !stream->write(part);
+    });
+    CHECK(taken >= ResponseStream::max_waiting);
+    CHECK_FALSE(stream->write("more"));
+    rig.until([&] { return rig.counters().connections_open.value() == 0; });
+  }
+  stream.reset();
+  Peer client = rig.client();
+  client.send(to_local());
+  client.head();
+  CHECK(client.take(10) == "5\r\nbegin\r\n");
+  // Who reads late reads all.
+  client.stop_reading();
+  for (int i = 0; i < 3; ++i) CHECK(stream->write(part));
+  stream.reset();
+  client.read_on();
+  const std::string chunk = "10000\r\n" + part + "\r\n";
+  for (int i = 0; i < 3; ++i) CHECK(client.take(chunk.size()) == chunk);
+  CHECK(client.take(5) == "0\r\n\r\n");
+}
+
+TEST_CASE("local: who writes to a stream is told that its client has gone") {
+  ProxyRig rig;
+  std::unique_ptr<ResponseStream> stream;
+  Answering handler([&](Request, Responder responder) { stream = responder.begin(simple(200)); });
+  rig.mount("local.test", handler);
+  Peer client = rig.client();
+  client.send(to_local());
+  client.head();
+  CHECK(stream->write("one"));
+  client.reset();
+  rig.until([&] { return !stream->write("two"); });
+  rig.until([&] { return rig.counters().connections_open.value() == 0; });
 }
 
 TEST_CASE("local: while a handler thinks, nobody's time runs") {

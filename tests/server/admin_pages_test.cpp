@@ -1,6 +1,7 @@
 #include "server/admin_pages.h"
 
 #include "base/text.h"
+#include "support/answered.h"
 #include "support/temp_dir.h"
 
 #include <fstream>
@@ -91,20 +92,14 @@ struct Two {
   Vitals vitals;
 };
 
-struct Sink final : Responder::Sink {
-  explicit Sink(std::optional<Response>& into) : response(into) {}
-  void respond(Response answer) override { response = std::move(answer); }
-  std::optional<Response>& response;
-};
-
 Response ask(AdminPages& pages, std::string method, std::string target) {
-  std::optional<Response> response;
+  const test::Answered answered;
   Request request;
   request.method = std::move(method);
   request.target = std::move(target);
-  pages.handle(std::move(request), Responder(std::make_unique<Sink>(response)));
-  REQUIRE(response);
-  return *response;
+  pages.handle(std::move(request), answered.responder());
+  REQUIRE(answered.now());
+  return *answered.now();
 }
 
 std::vector<std::string> cells_of(std::string_view row) {
@@ -268,6 +263,21 @@ TEST_CASE("admin pages: readiness says how old the hosts of a remote store are")
   CHECK_FALSE(readiness(two.vitals).ready);
   two.vitals.whole_table = false;
   CHECK(readiness(two.vitals).text == "ok\n");
+}
+
+TEST_CASE("admin pages: targets that fail are listed") {
+  Two two;
+  two.vitals.now = 2'000;
+  AdminPages pages([&] { return two.vitals; }, [] { return nullptr; });
+  CHECK(ask(pages, "GET", "/targets").body == R"({"targets":[]})");
+  two.vitals.failing = {
+      {.target = "127.0.0.1:81", .failures = 3, .since = 1'000, .last = 2'000, .rests_until = 9'000},
+      {.target = "[::1]:82", .failures = 1, .since = 2'000, .last = 2'000}};
+  const Response response = ask(pages, "GET", "/targets");
+  CHECK(response.fields[0].second == "application/json");
+  CHECK(response.body ==
+        R"({"targets":[{"target":"127.0.0.1:81","state":"resting","failures":3,"since":1000},)"
+        R"({"target":"[::1]:82","state":"up","failures":1,"since":2000}]})");
 }
 
 TEST_CASE("admin pages: an explanation needs a host name") {

@@ -1,12 +1,12 @@
 #include "server/challenges.h"
 
 #include "host/keys.h"
+#include "support/answered.h"
 #include "support/away_store.h"
 #include "support/eventually.h"
 
 #include <atomic>
 #include <condition_variable>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -31,27 +31,20 @@ const std::string token = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA";
 const std::string authorization = token + ".9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
 const std::string path = "/.well-known/acme-challenge/";
 
-struct Sink final : Responder::Sink {
-  explicit Sink(std::promise<Response> to) : promise(std::move(to)) {}
-  void respond(Response response) override { promise.set_value(std::move(response)); }
-  std::promise<Response> promise;
-};
-
-std::future<Response> begin(Challenges& challenges, const std::string& target,
-                            const std::string& method = "GET", const std::string& host = "a.test") {
-  std::promise<Response> promise;
-  auto future = promise.get_future();
+Answered begin(Challenges& challenges, const std::string& target, const std::string& method = "GET",
+               const std::string& host = "a.test") {
+  Answered answered;
   Request request;
   request.method = method;
   request.target = target;
   request.host = host;
-  challenges.handle(std::move(request), Responder(std::make_unique<Sink>(std::move(promise))));
-  return future;
+  challenges.handle(std::move(request), answered.responder());
+  return answered;
 }
 
 Response ask(Challenges& challenges, const std::string& target, const std::string& method = "GET",
              const std::string& host = "a.test") {
-  return begin(challenges, target, method, host).get();
+  return begin(challenges, target, method, host).response();
 }
 
 std::string field_of(const Response& response, std::string_view name) {
@@ -140,7 +133,7 @@ TEST_CASE("challenges: a slow store holds up so many, and for so long") {
   };
   SUBCASE("more than it may hold up are told at once") {
     Challenges challenges(store, Millis{60'000});
-    std::vector<std::future<Response>> waiting;
+    std::vector<Answered> waiting;
     waiting.push_back(begin(challenges, path + token));
     REQUIRE(eventually([&] { return asked.load(); }));
     for (std::size_t i = 0; i < Challenges::most_waiting; ++i) {
@@ -152,16 +145,16 @@ TEST_CASE("challenges: a slow store holds up so many, and for so long") {
       held = false;
       wake.notify_all();
     }
-    for (auto& one : waiting) CHECK(one.get().status == 404);
+    for (auto& one : waiting) CHECK(one.response().status == 404);
   }
   SUBCASE("those who have waited long enough are told together") {
     Challenges challenges(store, Millis{20});
-    std::vector<std::future<Response>> waiting;
+    std::vector<Answered> waiting;
     for (int i = 0; i < 10; ++i) waiting.push_back(begin(challenges, path + token));
-    for (auto& one : waiting) CHECK(one.get().status == 503);
+    for (auto& one : waiting) CHECK(one.response().status == 503);
   }
   SUBCASE("nobody is waited for at the end") {
-    std::future<Response> left;
+    Answered left;
     {
       Challenges challenges(store, Millis{60'000});
       std::thread release([&] {
@@ -174,6 +167,6 @@ TEST_CASE("challenges: a slow store holds up so many, and for so long") {
       static_cast<void>(begin(challenges, path + token));
       release.join();
     }
-    CHECK(left.get().status == 404);
+    CHECK(left.response().status == 404);
   }
 }

@@ -1,5 +1,7 @@
 #include "server/explain.h"
 
+#include "support/answered.h"
+
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,14 +11,9 @@
 
 using namespace proxycore;
 using namespace proxycore::server;
+using proxycore::test::Answered;
 
 namespace {
-
-struct Sink final : Responder::Sink {
-  explicit Sink(std::optional<Response>& into) : response(into) {}
-  void respond(Response answer) override { response = std::move(answer); }
-  std::optional<Response>& response;
-};
 
 // Answers now, or when told.
 struct FakeTier final : lookup::Tier {
@@ -41,7 +38,7 @@ lookup::Answer route_to(std::string pattern) {
 
 struct Fixture {
   std::vector<std::unique_ptr<lookup::Tier>> tiers;
-  std::optional<Response> response;
+  Answered answered;
   std::unique_ptr<Explanation> explanation;
 
   FakeTier& add(std::string name, std::optional<lookup::Answer> answer) {
@@ -51,8 +48,9 @@ struct Fixture {
     return added;
   }
   void begin(std::shared_ptr<const host::RouteTable> table = nullptr) {
-    explanation = std::make_unique<Explanation>("a.test", tiers, std::move(table),
-                                                Responder(std::make_unique<Sink>(response)));
+    answered = {};
+    explanation =
+        std::make_unique<Explanation>("a.test", tiers, std::move(table), answered.responder());
     explanation->begin();
   }
 };
@@ -65,12 +63,12 @@ TEST_CASE_FIXTURE(Fixture, "explain: tells what each tier said, up to the one th
   FakeTier& socket = add("socket", std::nullopt);
   add("never", lookup::unknown());
   begin();
-  CHECK_FALSE(response);
+  CHECK_FALSE(answered.now());
   CHECK_FALSE(explanation->done());
   socket.waiter.pop_front().on_answer(route_to("*.test"));
-  REQUIRE(response);
+  REQUIRE(answered.now());
   CHECK(explanation->done());
-  CHECK(response->body ==
+  CHECK(answered.now()->body ==
         R"({"host":"a.test","found":true,"answered_by":"socket","pattern":"*.test",)"
         R"("targets":["127.0.0.1:80"],"tiers":[{"tier":"cache","answer":"does not know"},)"
         R"({"tier":"redis","answer":"failed","why":"timeout: redis: too late"},)"
@@ -81,13 +79,13 @@ TEST_CASE_FIXTURE(Fixture, "explain: tells what each tier said, up to the one th
 TEST_CASE_FIXTURE(Fixture, "explain: nobody knows, or somebody knows that there is none") {
   add("redis", lookup::unknown());
   begin();
-  REQUIRE(response);
-  CHECK(response->body.find(R"("found":false,"answered_by":null)") != std::string::npos);
+  REQUIRE(answered.now());
+  CHECK(answered.now()->body.find(R"("found":false,"answered_by":null)") != std::string::npos);
   tiers.clear();
   add("replica", lookup::Answer(Error{Errc::not_found}));
   begin();
-  CHECK(response->body.find(R"("answered_by":"replica")") != std::string::npos);
-  CHECK(response->body.find(R"("answer":"no such host")") != std::string::npos);
+  CHECK(answered.now()->body.find(R"("answered_by":"replica")") != std::string::npos);
+  CHECK(answered.now()->body.find(R"("answer":"no such host")") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Fixture, "explain: the candidates of the table are told") {
@@ -96,8 +94,8 @@ TEST_CASE_FIXTURE(Fixture, "explain: the candidates of the table are told") {
   REQUIRE(builder.add({.host = "*.test", .ip = "127.0.0.1", .target_port = 80}, "here"));
   add("trie", route_to("*.test"));
   begin(builder.finish());
-  REQUIRE(response);
-  CHECK(response->body.find(R"("pattern":"*.test","matches":true,"wins":true)") !=
+  REQUIRE(answered.now());
+  CHECK(answered.now()->body.find(R"("pattern":"*.test","matches":true,"wins":true)") !=
         std::string::npos);
 }
 
@@ -106,7 +104,7 @@ TEST_CASE_FIXTURE(Fixture, "explain: may end before its tiers, and they before i
   begin();
   explanation.reset();
   CHECK(tier.waiter.empty());
-  CHECK(response->status == 500);  // a Responder that nobody used
+  CHECK(answered.now()->status == 500);  // a Responder that nobody used
   begin();
   tiers.clear();
   explanation.reset();
