@@ -107,7 +107,25 @@ struct Config {
     std::uint32_t pending = 100;  // acme.pending: names that visitors wait for at once, 1..100000
     std::uint32_t names_per_pattern =
         100;  // acme.names_per_pattern: names of one pattern that visitors may ask for, per hour
+    // acme.staging: directory where a name that has failed twice is tried first; empty: the CA's
+    // own, where it is known to have one
+    std::string staging = {};
+    bool rsa_companion = false;  // acme.rsa_companion: a second certificate, with an RSA key
+    // acme.rate_limits: those kept to before the CA refuses: "letsencrypt", "none"; "auto": those
+    // of the directory, where they are known
+    std::string rate_limits = "auto";
   } acme = {};
+
+  // [[issuer]]: further CAs, asked in this order where those before give no certificate.
+  struct Issuer {
+    std::string directory;          // url
+    std::string ca = {};            // PEM file, as acme.ca
+    std::string eab_kid = {};       // as acme.eab_kid
+    std::string eab_key_file = {};  // as acme.eab_key_file
+    std::string profile = {};       // as acme.profile
+    std::string origin;             // "proxycore.toml:12", for messages
+  };
+  std::vector<Issuer> issuers = {};
 
   // Who gets and renews certificates.
   struct Renew {
@@ -119,7 +137,27 @@ struct Config {
     std::uint32_t parallel = 4;  // renew.parallel: certificates at a time, 1..64
     // renew.plugins: directory of DNS providers (*.so); empty: none
     std::string plugins = {};
+    // renew.proxy: the HTTP proxy that CAs, DNS vendors and the webhook are reached by; empty: none
+    std::string proxy = {};
   } renew = {};
+
+  // The manager: REST API and pages for hosts, users, DNS providers and certificates.
+  struct Admin {
+    std::vector<std::string> listen = {};  // admin.listen: plain HTTP; loopback or a Unix socket
+    std::vector<std::string> https = {};   // admin.https: TLS, with the store's certificates
+    // admin.in_process: proxyd is the manager, too. Absent: it is if the store is on this machine
+    // alone.
+    std::optional<bool> in_process = {};
+    // admin.initial_password_file: of the first user, "admin"; empty: a random one, told once
+    std::string initial_password_file = {};
+    Millis token_ttl{43'200'000};    // admin.token_ttl: how long a log-in lasts
+    std::uint32_t bcrypt_cost = 12;  // admin.bcrypt_cost: log2 of the rounds, 4..16
+    bool legacy_tokens = true;       // admin.legacy_tokens: those of older software are accepted
+    // admin.allowed_targets: ranges that hosts may point at though they are usually refused
+    std::vector<std::string> allowed_targets = {};
+    // admin.denied_targets: ranges that they may not, besides
+    std::vector<std::string> denied_targets = {};
+  } admin = {};
 
   struct Workers {
     std::uint32_t count = 0;  // workers.count: threads, 1..1024; 0: one per core

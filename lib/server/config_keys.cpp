@@ -88,6 +88,26 @@ Result<void> url_or_nothing(std::string_view text) {
   return expected("a url that begins with 'https://' or 'http://'", text.substr(0, text.find(':')));
 }
 
+Result<void> https_url_or_nothing(std::string_view text) {
+  return text.empty() ? Result<void>() : https_url(text);
+}
+
+Result<void> http_url_or_nothing(std::string_view text) {
+  if (text.empty() || text.starts_with("http://")) return {};
+  // It may carry a password.
+  return expected("a url that begins with 'http://'", text.substr(0, text.find(':')));
+}
+
+Result<void> rate_limits(std::string_view text) {
+  if (text == "auto" || text == "letsencrypt" || text == "none") return {};
+  return expected("'auto', 'letsencrypt' or 'none'", text);
+}
+
+Result<void> network(std::string_view text) {
+  if (io::Network::parse(text)) return {};
+  return expected("an address or a range like 10.0.0.0/8", text);
+}
+
 Result<void> trusted(std::string_view text) {
   if (text == "unix") return {};
   if (io::Network::parse(text)) return {};
@@ -371,6 +391,24 @@ constexpr std::array all_config_keys{
         {.name = "acme.names_per_pattern",
          .most = 1'000'000,
          .meaning = "How many names of one pattern visitors may ask for in an hour."}),
+    key<&C::acme, &C::Acme::staging>(
+        {.name = "acme.staging",
+         .what = "url",
+         .check = https_url_or_nothing,
+         .standard = "that of Let's Encrypt, for its directory",
+         .meaning = "The directory where a name that has failed twice is tried before the CA is "
+                    "asked again. Empty: the CA's own, where it is known to have one."}),
+    key<&C::acme, &C::Acme::rsa_companion>(
+        {.name = "acme.rsa_companion",
+         .meaning = "Get a second certificate for each name, with an RSA key, for clients that "
+                    "know no ECDSA."}),
+    key<&C::acme, &C::Acme::rate_limits>(
+        {.name = "acme.rate_limits",
+         .what = "limits",
+         .check = rate_limits,
+         .meaning = "The rate limits kept to before the CA refuses: `letsencrypt` (those that it "
+                    "publishes), `none`, or `auto`: those of the directory, where they are "
+                    "known."}),
 
     key<&C::renew, &C::Renew::in_process>(
         {.name = "renew.in_process",
@@ -398,6 +436,56 @@ constexpr std::array all_config_keys{
          .what = "directory",
          .meaning = "DNS providers of others (`*.so`) are loaded from here. Nobody but root or our "
                     "own user may be able to write there. Empty: none are."}),
+    key<&C::renew, &C::Renew::proxy>(
+        {.name = "renew.proxy",
+         .what = "url",
+         .check = http_url_or_nothing,
+         .meaning = "The HTTP proxy (`http://user:password@host:port`, CONNECT) that CAs, DNS "
+                    "vendors and the webhook are reached by. Empty: none."}),
+
+    key<&C::admin, &C::Admin::listen>(
+        {.name = "admin.listen",
+         .what = "addresses",
+         .check = address,
+         .meaning = "Where the manager listens for plain HTTP: loopback or a Unix socket. Empty: "
+                    "nowhere; `proxy-admin` then takes `127.0.0.1:3000`."}),
+    key<&C::admin, &C::Admin::https>(
+        {.name = "admin.https",
+         .what = "addresses",
+         .check = address,
+         .meaning = "Where it listens for TLS, with the certificates that hosts have."}),
+    key<&C::admin, &C::Admin::in_process>(
+        {.name = "admin.in_process",
+         .standard = "true with `sqlite:` and `memory:`",
+         .meaning = "proxyd is the manager, too. false: `proxy-admin` is."}),
+    key<&C::admin, &C::Admin::initial_password_file>(
+        {.name = "admin.initial_password_file",
+         .what = "file",
+         .meaning = "Its first line is the password that the first user, `admin`, is made with. "
+                    "Empty: a random one, told once on standard error."}),
+    key<&C::admin, &C::Admin::token_ttl>({.name = "admin.token_ttl",
+                                          .least = 60'000,
+                                          .most = 366 * day,
+                                          .meaning = "How long a log-in lasts."}),
+    key<&C::admin, &C::Admin::bcrypt_cost>(
+        {.name = "admin.bcrypt_cost",
+         .least = 4,
+         .most = 16,
+         .meaning = "What a new password's hash costs: each one more doubles the time."}),
+    key<&C::admin, &C::Admin::legacy_tokens>(
+        {.name = "admin.legacy_tokens",
+         .meaning = "Log-ins that older software keeps in the store are accepted; they are not "
+                    "hashed there, and may never end."}),
+    key<&C::admin, &C::Admin::allowed_targets>(
+        {.name = "admin.allowed_targets",
+         .what = "ranges",
+         .check = network,
+         .meaning = "Where hosts may point though it is usually refused: our own listeners and "
+                    "link-local addresses."}),
+    key<&C::admin, &C::Admin::denied_targets>({.name = "admin.denied_targets",
+                                               .what = "ranges",
+                                               .check = network,
+                                               .meaning = "Where they may not point, besides."}),
 
     key<&C::workers, &C::Workers::count>(
         {.name = "workers.count", .most = 1024, .meaning = "Threads. 0: one per core."}),
@@ -580,6 +668,22 @@ constexpr std::array all_certificate_keys{
                                       .meaning = "Its private key (PEM), not encrypted."}),
 };
 
+constexpr std::array all_issuer_keys{
+    field<&C::Issuer::directory>({.name = "issuer.directory",
+                                  .what = "url",
+                                  .check = https_url,
+                                  .required = true,
+                                  .meaning = "The directory of the CA."}),
+    field<&C::Issuer::ca>(
+        {.name = "issuer.ca", .what = "file", .meaning = "As `acme.ca`, for this one."}),
+    field<&C::Issuer::eab_kid>(
+        {.name = "issuer.eab_kid", .what = "text", .meaning = "As `acme.eab_kid`."}),
+    field<&C::Issuer::eab_key_file>(
+        {.name = "issuer.eab_key_file", .what = "file", .meaning = "As `acme.eab_key_file`."}),
+    field<&C::Issuer::profile>(
+        {.name = "issuer.profile", .what = "name", .meaning = "As `acme.profile`."}),
+};
+
 constexpr std::array all_host_keys{
     field<&Host::host>({.name = "host.host",
                         .what = "name or pattern",
@@ -662,6 +766,9 @@ constexpr Table all_tables[] = {
      "for: those of the file (`[[certificate]]`), then those of the store."},
     {"acme", "Certificates that come by themselves (RFC 8555). See certificates.md."},
     {"renew", "Who sees to them."},
+    {"admin",
+     "The manager: REST API and pages for hosts, users, DNS providers and certificates. See "
+     "admin.md."},
     {"workers", "Each thread has its own listening sockets and its own connections to targets."},
     {"timeouts", "A host may have its own for its targets."},
     {"limits", "What is over a limit is refused with the status given, and counted."},
@@ -705,6 +812,9 @@ std::span<const Key<Config>> config_keys() noexcept {
 }
 std::span<const Key<Config::CertificateFiles>> certificate_keys() noexcept {
   return all_certificate_keys;
+}
+std::span<const Key<Config::Issuer>> issuer_keys() noexcept {
+  return all_issuer_keys;
 }
 std::span<const Key<Host>> host_keys() noexcept {
   return all_host_keys;

@@ -17,7 +17,7 @@
 
 namespace proxycore::server {
 
-// Of: what has the value: Config, Config::CertificateFiles or Host.
+// Of: what has the value: Config, Config::CertificateFiles, Config::Issuer or Host.
 template <class Of>
 struct Key {
   Rule rule;
@@ -36,8 +36,9 @@ struct Table {
 // In the order of the reference; the keys of one table stand together.
 std::span<const Key<Config>> config_keys() noexcept;
 std::span<const Key<Config::CertificateFiles>> certificate_keys() noexcept;
+std::span<const Key<Config::Issuer>> issuer_keys() noexcept;
 std::span<const Key<Host>> host_keys() noexcept;
-// All but [[certificate]] and [[host]].
+// All but [[certificate]], [[issuer]] and [[host]].
 std::span<const Table> tables() noexcept;
 
 // "listen" of "listen.http"; empty outside of tables.

@@ -65,6 +65,8 @@ class Reader {
         PX_CHECK(read_hosts(*node, place));
       } else if (name == "certificate") {
         PX_CHECK(read_certificates(*node, place));
+      } else if (name == "issuer") {
+        PX_CHECK(read_issuers(*node, place));
       } else if (const auto* key = key_named(name)) {
         PX_CHECK(read_key(*key, *node, place));
       } else {
@@ -124,6 +126,7 @@ class Reader {
         if (!one.name.empty()) names.push_back(one.name);
       }
       names.push_back("certificate");
+      names.push_back("issuer");
       names.push_back("host");
       return unknown_at(place, table, node.is_table() ? names : known, names);
     }
@@ -197,6 +200,21 @@ class Reader {
       files.origin = at.text();
       PX_CHECK(read_fields("certificate", server::certificate_keys(), *one.as_table(), at, files));
       config_.certificates.push_back(std::move(files));
+    }
+    return {};
+  }
+
+  Result<void> read_issuers(const toml::node& node, const Place& place) {
+    PX_TRY(const toml::array* tables, tables_of("issuer", node, place));
+    for (const toml::node& one : *tables) {
+      const Place at{file_, one.source().begin.line};
+      Config::Issuer issuer;
+      issuer.origin = at.text();
+      PX_CHECK(read_fields("issuer", server::issuer_keys(), *one.as_table(), at, issuer));
+      if (issuer.eab_kid.empty() != issuer.eab_key_file.empty()) {
+        return error_at(at, "issuer.eab_kid", "expected together with issuer.eab_key_file");
+      }
+      config_.issuers.push_back(std::move(issuer));
     }
     return {};
   }
@@ -292,7 +310,9 @@ class Reader {
     for (const auto& [key, texts] :
          {std::pair<std::string_view, const std::vector<std::string>&>{"listen.http", listen.http},
           {"listen.https", listen.https},
-          {"listen.admin", listen.admin}}) {
+          {"listen.admin", listen.admin},
+          {"admin.listen", config_.admin.listen},
+          {"admin.https", config_.admin.https}}) {
       for (const std::string& text : texts) {
         PX_TRY(const ListenAddress address, ListenAddress::parse(text));
         if (!address.is_unix && address.port == 0) continue;

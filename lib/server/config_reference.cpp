@@ -41,6 +41,21 @@ key = "/etc/proxycore/example.test.key"
 ```
 )";
 
+constexpr std::string_view about_issuers =
+    R"(
+## [[issuer]]
+
+Further CAs, asked in this order where `[acme]`'s, and those before, give no certificate. A renewal asks the one that
+gave the certificate first.
+
+```toml
+[[issuer]]
+directory = "https://ca.example.test/directory"
+eab_kid = "kid-1"
+eab_key_file = "/etc/proxycore/ca-example.key"
+```
+)";
+
 constexpr std::string_view about_hosts =
     R"(
 ## [[host]]
@@ -88,6 +103,11 @@ std::string config_reference() {
   const Config::CertificateFiles files;
   for (const auto& key : server::certificate_keys()) {
     describe(out, key, server::last_part(key.rule.name), files);
+  }
+  out.append(about_issuers).append(heading);
+  const Config::Issuer issuer;
+  for (const auto& key : server::issuer_keys()) {
+    describe(out, key, server::last_part(key.rule.name), issuer);
   }
   out.append(about_hosts).append(heading);
   const Host host;
