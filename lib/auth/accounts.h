@@ -44,6 +44,7 @@ class Accounts {
 
   static constexpr std::size_t max_user_name = 64;  // bytes
   static constexpr Millis fresh{10'000};            // for how long memory is believed
+  static constexpr std::size_t max_known = 10'000;  // users in memory
 
   // The store outlives it.
   Accounts(Store& store, Settings settings);
@@ -103,11 +104,17 @@ class Accounts {
     Deadline::Clock::time_point read_at;
   };
 
+  Result<void> warn(const Deadline& by);
   Result<bool> may_log_in(std::string_view user, const Deadline& by);
   Result<Caller> with_rights(std::string_view user, const Deadline& by);
-  // Errors: denied (nobody who can log in would be an administrator).
-  Result<void> check_administrators(const std::vector<store::User>& users,
-                                    const Permissions::Rows& rows) const;
+  // Errors: not_found; nobody is made again who has just gone.
+  Result<void> change_user(std::string_view name, std::string_view updated_by, const Record& fields,
+                           const Deadline& by);
+  Result<void> end_sessions(std::string_view user, std::string_view keep, const Deadline& by);
+  // `replaced` goes, if it is one.
+  Result<void> put_grant(std::string_view replaced, const Permission& wanted, const Deadline& by);
+  // Never leaves the table empty.
+  Result<void> drop(std::string_view id, const Permissions::Table& table, const Deadline& by);
   void forget();
 
   Store& store_;

@@ -77,7 +77,7 @@ class ApiTokens {
     Deadline::Clock::time_point read_at;
   };
 
-  void note_use(const ApiToken& token, const Deadline& by);
+  void note_use(const ApiToken& token, std::int64_t now, const Deadline& by);
   void forget();
 
   Store& store_;

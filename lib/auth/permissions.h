@@ -39,7 +39,10 @@ Record record_of(const Permission& permission);
 
 class Permissions {
  public:
-  using Rows = std::vector<Permission>;  // in the order of their keys
+  struct Table {
+    std::vector<Permission> rows;  // in the order of their keys
+    bool empty = true;             // no row was ever made; one that cannot be read counts
+  };
 
   static constexpr Millis fresh{10'000};  // for how long memory is believed
 
@@ -47,7 +50,7 @@ class Permissions {
   explicit Permissions(Store& store);
 
   // Errors: those of Store::scan.
-  Result<std::shared_ptr<const Rows>> all(const Deadline& by);
+  Result<std::shared_ptr<const Table>> all(const Deadline& by);
   // Creates or replaces. Errors: those of Store::put.
   Result<void> put(const Permission& permission, const Deadline& by);
   // false: was not there.
@@ -58,8 +61,8 @@ class Permissions {
 
   Store& store_;
   std::mutex mutex_;
-  std::shared_ptr<const Rows> rows_;  // nullptr: to be read
-  std::uint64_t changes_ = 0;         // what was read before the last one is not kept
+  std::shared_ptr<const Table> table_;  // nullptr: to be read
+  std::uint64_t changes_ = 0;           // what was read before the last one is not kept
   Deadline::Clock::time_point read_at_ = {};
   std::unique_ptr<Watch> watch_;  // last: it ends first
 };

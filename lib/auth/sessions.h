@@ -58,8 +58,6 @@ class Sessions {
     Deadline::Clock::time_point read_at;
   };
 
-  // The key under which the store would have it; empty: it has not the form of a token.
-  [[nodiscard]] std::string id_of(std::string_view token) const;
   void forget(std::string_view id);
   void forget_all();
 

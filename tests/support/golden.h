@@ -1,10 +1,12 @@
 // The data of a real installation (tests/data/golden.redis), put into a server through our own
-// protocol code. Thread: any.
+// protocol code, or into a store. Thread: any.
 #pragma once
 
 #include "support/redis_server.h"
+#include <proxycore/store.h>
 
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -66,6 +68,25 @@ inline void load_golden(RedisServer& server) {
     ++lines;
   }
   REQUIRE(lines > 50);
+}
+
+// Without the sets that list the records, which a store keeps by itself.
+inline void load_golden(Store& store) {
+  std::ifstream file(TEST_DATA "/golden.redis");
+  std::string line;
+  int records = 0;
+  while (std::getline(file, line)) {
+    const std::vector<std::string> words = golden_words(line);
+    if (words.size() < 3 || (words[0] != "HSET" && words[0] != "SET")) continue;
+    Record record;
+    if (words[0] == "SET") record.emplace(text_field, words[2]);
+    for (std::size_t at = 2; words[0] == "HSET" && at + 1 < words.size(); at += 2) {
+      record.emplace(words[at], words[at + 1]);
+    }
+    REQUIRE(store.put(words[1], record, std::nullopt, Deadline::in(Millis{10'000})));
+    ++records;
+  }
+  REQUIRE(records > 25);
 }
 
 }  // namespace proxycore::test
