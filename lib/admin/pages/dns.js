@@ -12,7 +12,8 @@ export async function show({content, signal, live}) {
   const list = el('ul', {class: 'cards'});
   const count = el('p', {role: 'status'}, 'Loading.');
   const place = el('div');
-  replace(content, count, list,
+  replace(content,
+    el('section', {'aria-labelledby': 'known'}, el('h2', {id: 'known'}, 'Accounts'), count, list),
     el('section', {'aria-labelledby': 'add'}, el('h2', {id: 'add'}, 'Add a provider'), place));
 
   const fieldsOf = (type, {isNew}) => [
@@ -21,7 +22,7 @@ export async function show({content, signal, live}) {
       name, label: field.displayName ?? name, kind: field.isPrivate ? 'password' : 'text',
       required: field.isRequired && (isNew || !field.isPrivate),
       autocomplete: field.isPrivate ? 'new-password' : 'off',
-      help: [field.help ?? field.description, field.isPrivate && (isNew
+      help: [field.help, field.isPrivate && (isNew
         ? 'Is never shown again.' : 'Is kept as it is where nothing is given.')].filter(Boolean).join(' '),
     })),
   ];
@@ -97,10 +98,6 @@ export async function show({content, signal, live}) {
 
   const load = async () => {
     const providers = (await get('/api/dns?detail=true', {signal})).data.results;
-    const domains = (await get('/api/dns/domain?detail=true', {signal})).data.results;
-    for (const provider of providers) {
-      provider.domains ??= domains.filter((domain) => domain.dnsProvider_id === provider.id || domain.dnsProvider?.id === provider.id);
-    }
     keyed(list, providers, (provider) => provider.id, card);
     setText(count, providers.length === 0
       ? 'None yet. One is needed for wildcard certificates, and for hosts that the internet cannot reach.'

@@ -77,7 +77,7 @@ export function row(columns, cells) {
 }
 
 // A row that is made of the item anew whenever the item has changed. For rows without fields: the
-// focus goes to the control of the same place.
+// focus goes to the control of the same place, and what was unfolded stays so.
 export function plainRow(columns, cellsOf) {
   return (first) => {
     const state = {node: row(columns, cellsOf(first)), shown: JSON.stringify(first)};
@@ -87,10 +87,13 @@ export function plainRow(columns, cellsOf) {
         const text = JSON.stringify(item);
         if (text === state.shown) return;
         state.shown = text;
-        const controls = () => [...state.node.querySelectorAll('a, button')];
+        const controls = () => [...state.node.querySelectorAll('a, button, summary')];
+        const details = () => [...state.node.querySelectorAll('details')];
         const focused = controls().indexOf(document.activeElement);
+        const open = details().map((one) => one.open);
         state.node.replaceChildren(...row(columns, cellsOf(item)).children);
-        if (focused >= 0) (controls()[focused] ?? state.node.querySelector('a, button'))?.focus();
+        details().forEach((one, i) => { one.open = open[i] ?? one.open; });
+        if (focused >= 0) (controls()[focused] ?? state.node.querySelector('a, button, summary'))?.focus();
       },
     };
   };

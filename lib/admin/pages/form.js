@@ -123,7 +123,8 @@ export class Form {
       const on = value ?? field.standard ?? false;
       if (input.checked !== on) input.checked = on;
     } else {
-      const text = field.kind === 'lines' ? (value ?? []).join('\n') : String(value ?? field.standard ?? '');
+      const standard = field.standard ?? field.options?.[0][0] ?? '';
+      const text = field.kind === 'lines' ? (value ?? []).join('\n') : String(value ?? standard);
       if (input.value !== text) input.value = text;
     }
     this.base[name] = this.value(name);

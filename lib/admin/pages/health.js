@@ -3,23 +3,24 @@
 import {get} from './api.js';
 import {chip, daysLeft, time} from './dom.js';
 
-// Targets that failed or rest, by "address:port".
+// Targets that failed or rest, by "address:port". Throws where the proxy does not say.
 export async function failingTargets(signal) {
   const {data} = await get('/api/target', {signal});
-  return new Map((data.targets ?? data.results ?? []).map((one) => [one.target, one]));
+  if (data.reachable === false) throw new Error(data.why);
+  return new Map(data.targets.map((one) => [one.target, one]));
 }
 
 export function targetsOf(host) {
   const address = String(host.ip ?? '').includes(':') ? `[${host.ip}]` : host.ip;
-  return [`${address}:${host.targetPort}`, ...(host.targets ?? [])];
+  return [`${address}:${host.targetPort}`, ...(Array.isArray(host.targets) ? host.targets : [])];
 }
 
-export function targetChip(target, failing) {
-  const one = failing?.get(target);
-  if (!failing) return chip('none', 'not known');
-  if (!one) return chip('ok', 'up');
-  const title = `${one.failures} failures`;
-  return one.state === 'resting' ? chip('bad', 'down', title) : chip('warn', 'failing', title);
+// `state`: one of the above, 'up', or null where it is not known.
+export function targetChip(state) {
+  if (!state) return chip('none', 'not known');
+  if (state === 'up') return chip('ok', 'up');
+  const title = `${state.failures} failures`;
+  return state.state === 'resting' ? chip('bad', 'down', title) : chip('warn', 'failing', title);
 }
 
 // Days before its end at which a certificate that was not renewed is worth a warning.
@@ -43,7 +44,7 @@ function lifetime(story) {
   return (Date.parse(story.not_after) - Date.parse(story.not_before)) / 86_400_000;
 }
 
-// What comes next, in words: "renewed in 20 days: ...".
+// What comes next, in words: "renewed in 20 days (...)".
 export function nextStep(story) {
   if (!story.next) return story.why ?? '';
   const what = story.state === 'valid' ? 'renewed ' : 'tried ';

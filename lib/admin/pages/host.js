@@ -14,7 +14,7 @@ export async function show({content, signal, live, param: name, session, go}) {
   const path = at`/api/host/${name}`;
   let {data, etag} = await get(path, {signal});
   let record = data.results;
-  const mayChange = session.admin || session.manager;
+  const mayChange = session.mayManage;
 
   const targets = el('ul', {class: 'plain', 'aria-label': 'Targets'});
   const notice = el('p', {class: 'banner warn', role: 'status', hidden: true});
@@ -90,7 +90,7 @@ export async function show({content, signal, live, param: name, session, go}) {
     const state = el('span');
     return {
       node: el('li', {}, el('code', {}, target), ' ', state),
-      update: () => replace(state, targetChip(target, failing)),
+      update: () => replace(state, targetChip(failing && (failing.get(target) ?? 'up'))),
     };
   });
 

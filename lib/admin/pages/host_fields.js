@@ -16,10 +16,10 @@ export const fields = [
     ['DNS-01', 'Shown in DNS (DNS-01)'], ['DNS-01-wildcard', 'Wildcard, shown in DNS (DNS-01)'],
     ['wildcardChild', 'That of its wildcard'], ['none', 'None']]},
 
-  {name: 'targetssl', label: 'Speak TLS to the targets', kind: 'checkbox', group: 'Targets',
-    changed: (form) => tlsFields(form)},
-  {name: 'targetVerify', label: 'Certificates of the targets', kind: 'select', group: 'Targets', standard: 'true',
-    options: [['true', 'are verified'], ['false', 'are not verified']]},
+  {name: 'targetssl', label: 'Speak TLS to the targets', kind: 'checkbox', group: 'Targets', changed: verified},
+  {name: 'targetVerify', label: 'Certificates of the targets', kind: 'select', group: 'Targets',
+    options: [['true', 'are verified'], ['false', 'are not verified'],
+      ['', 'are not verified, as older software had it']]},
   {name: 'targetServerName', label: 'Name the certificate has to show', kind: 'text', group: 'Targets',
     help: 'If it is another than the target address.'},
   {name: 'host-pass-though', label: 'Send the visitor’s Host field', kind: 'checkbox', standard: true, group: 'Targets'},
@@ -34,24 +34,30 @@ export function tlsFields(form) {
   for (const name of ['targetVerify', 'targetServerName']) form.show(name, form.value('targetssl'));
 }
 
-const numbers = ['connectTimeout', 'firstByteTimeout', 'idleTimeout'];
+// Who turns TLS on means TLS that is verified.
+function verified(form) {
+  const {input} = form.controls.get('targetVerify');
+  if (form.value('targetssl') && input.value === '') input.value = 'true';
+  tlsFields(form);
+}
 
 // As the API has it: for the form.
 export function shown(record) {
   const values = {...record};
   if (typeof values.targetVerify === 'boolean') values.targetVerify = String(values.targetVerify);
-  if (values['host-pass-though'] !== undefined) values['host-pass-though'] = String(values['host-pass-though']) !== 'false';
+  else values.targetVerify = '';
+  if (!Array.isArray(values.targets)) delete values.targets;
   return values;
 }
 
-// As filled in: for the API. What a new host does not need is left out.
+// As filled in: for the API. What was left empty is not there (null), and need not be said of a new
+// host.
 export function sent(values, {isNew}) {
   const record = {...values};
-  if (record.targetVerify !== undefined) record.targetVerify = record.targetVerify === 'true';
-  if (!isNew) return record;
-  for (const name of [...numbers, 'targetServerName', 'challengeType']) {
-    if (record[name] === '' || record[name] === null) delete record[name];
+  if ('targetVerify' in record) record.targetVerify = record.targetVerify === '' ? null : record.targetVerify === 'true';
+  for (const [name, value] of Object.entries(record)) {
+    if (value === '') record[name] = null;
+    if (isNew && (record[name] === null || value.length === 0)) delete record[name];
   }
-  if (!record.targetssl) delete record.targetVerify;
   return record;
 }
