@@ -17,13 +17,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace proxycore {
 
 class AdminService final : public Handler {
  public:
-  static constexpr std::size_t max_request = 100'000;  // bytes of a body
+  static constexpr std::size_t max_request = 100'000;  // bytes of a body; more is answered 413
 
   struct Surroundings {
     // A page of a proxyd: "/metrics", "/explain?host=x", "/targets", "/readyz". Blocks. not_found:
@@ -43,13 +44,19 @@ class AdminService final : public Handler {
   static Result<std::unique_ptr<AdminService>> create(const Config& config, Store& store) {
     return create(config, store, Surroundings{});
   }
+  // Sets the password of a user from the machine itself, for who cannot log in; an empty one: a
+  // random one. Returns it. All their sessions end. Blocks, for bcrypt too. Errors: not_found (the
+  // user), invalid (the password), those of the store.
+  static Result<std::string> set_password(const Config& config, Store& store, std::string_view user,
+                                          std::string_view password, const Deadline& by);
   AdminService(const AdminService&) = delete;
   AdminService& operator=(const AdminService&) = delete;
   ~AdminService() override;
 
   // Any thread; does not block.
   void handle(Request request, Responder responder) override;
-  [[nodiscard]] std::size_t max_body() const noexcept override { return max_request; }
+  // More than max_request, so that most of what is too much is refused in the words of the API.
+  [[nodiscard]] std::size_t max_body() const noexcept override { return 10 * max_request; }
   // Ends streams and threads; what comes after that is answered 503. Any thread but its own.
   void stop();
 

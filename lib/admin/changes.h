@@ -11,7 +11,6 @@
 #include <proxycore/result.h>
 #include <proxycore/store.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -40,7 +39,6 @@ struct AuditEntry {
 
 class Changes {
  public:
-  static constexpr std::string_view prefix = "proxycore_audit_";  // of the audit's records
   static constexpr Seconds kept{std::int64_t{90} * 24 * 3600};
 
   Changes(Store& store, HostIndex& hosts, std::function<std::int64_t()> now_ms);

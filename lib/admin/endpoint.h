@@ -57,7 +57,7 @@ enum class Need : std::uint8_t {
 enum class Lane : std::uint8_t {
   quick,     // the store only
   password,  // bcrypt
-  others,    // CAs, DNS vendors, the proxyd: whoever may take seconds
+  others,    // CAs, DNS vendors, name servers, the proxyd: whoever may take seconds
 };
 
 // The decoded query of a target: "a=b&c".
@@ -141,9 +141,9 @@ struct Endpoint {
   Need need;
   Run run;
   std::string_view summary;     // "Lists the hosts that the caller may see."
-  std::string_view body = {};   // the schema of what it takes (openapi.cpp); empty: nothing
+  std::string_view body = {};   // the schema of what it takes (schemas.h); empty: nothing
   std::string_view reply = {};  // the schema of what it answers with 200
-  std::string_view query = {};  // names of parameters (openapi.cpp), between spaces
+  std::string_view query = {};  // names of parameters (schemas.h), between spaces
   Lane lane = Lane::quick;
 };
 

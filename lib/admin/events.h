@@ -18,7 +18,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
@@ -43,7 +42,7 @@ class Events {
   using Who = std::function<std::optional<auth::Caller>()>;
 
   // Both outlive it.
-  Events(Store& store, HostIndex& hosts);
+  Events(Store& store, HostIndex& hosts) : store_(store), hosts_(hosts) {}
   Events(const Events&) = delete;
   Events& operator=(const Events&) = delete;
   ~Events() { stop(); }
@@ -54,34 +53,39 @@ class Events {
   void stop();
 
   [[nodiscard]] bool full() const noexcept { return readers_count_ >= max_readers; }
-  // `stream` is ended at once if there are too many.
+  // After stop() the stream ends at once.
   void add(std::unique_ptr<ResponseStream> stream, Who who);
 
  private:
   struct Model;
+  static const Model models[];
   struct Reader {
     std::unique_ptr<ResponseStream> stream;
     Who who;
-    std::optional<auth::Caller> caller;
+    std::optional<auth::Caller> caller = {};
   };
 
   void run(const std::stop_token& stop);
-  void look_at(const std::string& key, const Deadline& by);
-  void look_at_all(const Model& model, const Deadline& by);
+  // What has become of one record, or of all that a prefix stands for.
+  Result<void> look_at(std::string_view key, const Deadline& by);
+  Result<void> look_at_all(const Model& model, const Deadline& by);
+  void note(const Model& model, std::string_view key, const Record& record);
   void tell(const Model& model, std::string_view name, std::string_view event,
             const Record& record);
   void look_at_readers();
+  void send(std::string_view text, const std::function<bool(const auth::Caller&)>& may_see);
 
   Store& store_;
   HostIndex& hosts_;
 
-  // The thread's own.
+  // The thread's own, once it runs.
   std::list<Reader> readers_;
-  std::map<std::string, std::string, std::less<>> tags_;  // of records but hosts, by key
+  std::map<std::string, std::string, std::less<>> tags_;  // of records, by key
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable_any wake_;
   std::set<std::string, std::less<>> changed_;  // keys, or prefixes of which all may have
+  bool rights_changed_ = false;
   std::vector<Reader> coming_;
   bool stopped_ = false;
 

@@ -6,16 +6,13 @@
 // by name comes from the store. Thread: any.
 #pragma once
 
-#include <proxycore/deadline.h>
-#include <proxycore/result.h>
+#include <proxycore/host_trie.h>
 #include <proxycore/store.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -28,10 +25,11 @@ class HostIndex {
   static constexpr std::size_t max_page = 1'000;
 
   struct Entry {
-    std::string name;    // as in its key
-    std::string json;    // what is shown of the record (host_json)
-    std::string needle;  // lower case: name and targets
-    std::string tag;     // of the record
+    std::string name;                  // as in its key
+    std::string json;                  // what is shown of the record (host_json)
+    std::string hay;                   // what is searched, lower case: name and targets
+    std::vector<std::string> targets;  // "address:port"
+    bool is_wildcard = false;          // has, or wants, a certificate of its own by DNS-01
   };
   using Entries = std::vector<std::shared_ptr<const Entry>>;
   struct Page {
@@ -39,29 +37,40 @@ class HostIndex {
     std::size_t total = 0;  // of all pages
     bool more = false;
   };
-  // Whether the caller may see it.
-  using Sees = std::function<bool(std::string_view name)>;
+  // Which are meant; empty: all.
+  using Wanted = std::function<bool(const Entry& entry)>;
 
   // Those after `after` whose names or targets have `search` in them, at most `limit`.
   [[nodiscard]] Page page(std::string_view after, std::size_t limit, std::string_view search,
-                          const Sees& sees) const;
+                          const Wanted& wanted) const;
   [[nodiscard]] std::size_t size() const;
 
-  // What happened to a host, as seen from here.
-  enum class Seen : std::uint8_t { nothing, created, updated, removed };
-  // Empty: the host is not there, or is none.
-  Seen apply(std::string_view name, const Record& record);
-  // All of them anew; `seen` is told of each difference. Errors: those of the store.
-  Result<void> load(Store& store, const std::function<void(std::string_view name, Seen)>& seen,
-                    const Deadline& by);
+  // All of them, in order.
+  [[nodiscard]] Entries all(const Wanted& wanted) const;
+  // The host that answers for a name (canonical), as the proxy finds it; nullptr: none.
+  std::shared_ptr<const Entry> match(std::string_view name);
+  // nullptr: there is none of that name.
+  [[nodiscard]] std::shared_ptr<const Entry> find(std::string_view name) const;
+
+  // `record` is that of the host now; empty: it is not there.
+  void apply(std::string_view name, const Record& record);
+
+  // What is known of the certificate of a name, or of the wildcard above it.
+  struct Certificate {
+    std::string json;  // the story without its attempts
+    bool failing = false;
+  };
+  [[nodiscard]] std::shared_ptr<const Certificate> certificate(std::string_view name) const;
+  // `story`: a record; empty: there is none any more.
+  void apply_story(std::string_view name, const Record& story);
 
  private:
-  mutable std::shared_mutex mutex_;
+  mutable std::shared_mutex mutex_;  // guards what follows
   std::map<std::string, std::shared_ptr<const Entry>, std::less<>> hosts_;
+  std::map<std::string, std::shared_ptr<const Certificate>, std::less<>> certificates_;
+  // Those that match more than their own name; made anew when it is asked for.
+  HostTrie<std::shared_ptr<const Entry>> patterns_;
+  bool patterns_changed_ = false;
 };
-
-// The record of a host as the API shows it: {"host":...,"targetPort":80,"forcessl":true,...}: known
-// fields with their types, others as texts, secrets as {"set":true}.
-std::string host_json(const Record& record);
 
 }  // namespace proxycore::admin

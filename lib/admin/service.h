@@ -7,7 +7,6 @@
 #pragma once
 
 #include "admin/endpoint.h"
-#include <proxycore/config.h>
 #include <proxycore/handler.h>
 #include <proxycore/result.h>
 
@@ -24,14 +23,14 @@ struct Found {
   const Endpoint* endpoint;
   std::vector<std::string> path;
 };
-// HEAD is GET; fixed parts of any case, '/' at the end or not; a fixed part wins over ":x".
+// HEAD is GET; fixed parts of any case, '/' at the end or not; the first row that fits.
 // nullopt: 404. Errors: invalid (a percent escape that is none: 400 URIError).
-Result<std::optional<Found>> find_endpoint(std::span<const Endpoint> endpoints,
-                                           std::string_view method, std::string_view path);
+Result<std::optional<Found>> find_endpoint(std::span<const Endpoint> table, std::string_view method,
+                                           std::string_view path);
 
 // Whether a request has come to a name of ours: on plain loopback, another site's page could have
 // let its own name point to us (DNS rebinding).
-bool is_our_host(const Config::Admin& config, const Request& request);
+bool is_our_host(const Request& request);
 
 // GET /health.
 Result<Reply> show_health(Context& admin, const Call& call);

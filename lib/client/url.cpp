@@ -89,4 +89,20 @@ std::string percent_encoded(std::string_view text) {
   return encoded;
 }
 
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '%') {
+      decoded.push_back(text[at]);
+      continue;
+    }
+    unsigned char byte = 0;
+    if (!base::parse_hex(text.substr(at + 1, 2), {&byte, 1})) return std::nullopt;
+    decoded.push_back(static_cast<char>(byte));
+    at += 2;
+  }
+  return decoded;
+}
+
 }  // namespace proxycore::client

@@ -8,6 +8,7 @@
 #include <proxycore/result.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,5 +34,7 @@ struct Url {
 // `text` for a place within a query, a path segment or a form: what is not unreserved (RFC 3986
 // §2.3) as %XX.
 std::string percent_encoded(std::string_view text);
+// The bytes that `text` stands for; nullopt: a '%' in it has no two hex digits behind it.
+std::optional<std::string> percent_decoded(std::string_view text);
 
 }  // namespace proxycore::client

@@ -152,6 +152,21 @@ Record record_of(const Host& host) {
   return record;
 }
 
+Record record_after(const Record& before, Host host, std::int64_t now_ms) {
+  Record record;
+  // A wildcard hit that was written back gives way to a host of its own, and leaves nothing.
+  if (!before.empty() && is_cache_row(before) == host.is_cache) {
+    if (host.created_by.empty()) host.created_by = user(before, field::created_by);
+    if (!host.created_on) host.created_on = time_stamp(before, field::created_on);
+    record = before;
+    for (const std::string_view name : known_fields) record.erase(std::string(name));
+  }
+  host.updated_on = now_ms;
+  if (!host.created_on) host.created_on = host.updated_on;
+  record.merge(record_of(host));
+  return record;
+}
+
 Result<void> for_each_host(Store& store,
                            const std::function<void(std::string_view key, Host&& host)>& each,
                            const std::function<void(std::string_view key, const Error&)>& broken,
@@ -209,19 +224,7 @@ Result<void> save(Store& store, const Host& host, const Deadline& by) {
   Host wanted = host;
   PX_CHECK(wanted.validate());
   const auto change = [&wanted](const Record& before) -> Result<Record> {
-    Host next = wanted;
-    Record record;
-    // A wildcard hit that was written back gives way to a host of its own, and leaves nothing.
-    if (!before.empty() && is_cache_row(before) == next.is_cache) {
-      if (next.created_by.empty()) next.created_by = user(before, field::created_by);
-      if (!next.created_on) next.created_on = time_stamp(before, field::created_on);
-      record = before;
-      for (const std::string_view name : known_fields) record.erase(std::string(name));
-    }
-    next.updated_on = base::now_ms();
-    if (!next.created_on) next.created_on = next.updated_on;
-    record.merge(record_of(next));
-    return record;
+    return record_after(before, wanted, base::now_ms());
   };
   return store.update(keys::host(wanted.host), change, Life::for_ever, by);
 }

@@ -11,6 +11,7 @@
 #include <proxycore/result.h>
 #include <proxycore/store.h>
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -22,6 +23,9 @@ Result<Host> host_from(const Record& record);
 
 // The record of a host, all its fields; those of no value are left out.
 Record record_of(const Host& host);
+
+// What save() makes of the record `before` (empty: there is none) for a host that is valid.
+Record record_after(const Record& before, Host host, std::int64_t now_ms);
 
 // Whether it is no host of its own, but a wildcard hit that was written back.
 bool is_cache_row(const Record& record);

@@ -75,3 +75,11 @@ TEST_CASE("url: what is not unreserved is encoded (RFC 3986 §2.1)") {
   CHECK(client::percent_encoded("aZ09-._~") == "aZ09-._~");
   CHECK(client::percent_encoded("a b&c=d/\xC3\xA4") == "a%20b%26c%3Dd%2F%C3%A4");
 }
+
+TEST_CASE("url: percent escapes are read back, broken ones are none") {
+  CHECK(client::percent_decoded("a%20b%26c%3dd%2F%C3%A4+") == "a b&c=d/\xC3\xA4+");
+  CHECK(client::percent_decoded("") == "");
+  CHECK_FALSE(client::percent_decoded("%"));
+  CHECK_FALSE(client::percent_decoded("a%2"));
+  CHECK_FALSE(client::percent_decoded("%zz"));
+}
