@@ -26,7 +26,7 @@ ARROWS = {
     "io": "base",
     "tls": "base io",
     "http": "base",
-    "host": "base",
+    "host": "base io redis",
     "redis": "base io",
     "lookup": "base io host redis",
     "origin": "base io tls http host",
