@@ -311,9 +311,11 @@ int remove_dns(Renewer& renewer, const Arguments& given, const Signals& signals)
 }
 
 int list_types(const Renewer& renewer) {
-  for (const auto& [type, settings] : renewer.dns_types()) {
-    std::printf("%-14s", type.c_str());
-    for (const std::string& name : settings) std::printf(" %s", name.c_str());
+  for (const auto& info : renewer.dns_types()) {
+    std::printf("%-14s", info.type.c_str());
+    for (const auto& field : info.fields) {
+      std::printf(" %s%s", field.name.c_str(), field.secret ? "!" : "");
+    }
     std::printf("\n");
   }
   return 0;

@@ -10,6 +10,7 @@
 
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
+#include <proxycore/dns_provider.h>
 #include <proxycore/host.h>
 #include <proxycore/result.h>
 #include <proxycore/store.h>
@@ -72,6 +73,7 @@ struct DnsAccount {
       {};  // "Cloudflare", "DigitalOcean", "PorkBun", "DuckDns", "rfc2136", a plugin's
   std::vector<std::pair<std::string, std::string>> settings = {};  // secrets are never given back
   std::vector<std::string> zones = {};                             // what it serves
+  std::string changed_by = {};  // who saves it, for its record; empty: nobody known
 };
 
 class Renewer {
@@ -80,7 +82,15 @@ class Renewer {
   using Progress =
       std::function<void(std::string_view name, std::string_view step, std::string_view detail)>;
 
+  // A type of DNS provider that an application brings, besides those built in and the plugins'.
+  struct DnsType {
+    dns::ProviderInfo info;
+    // `settings` has every required field and no unknown one.
+    std::function<Result<std::unique_ptr<dns::Provider>>(const dns::Settings& settings)> make;
+  };
+
   struct Options {
+    std::vector<DnsType> dns_types = {};
     Progress progress = {};  // any thread; empty: nobody is told
     // The wall clock, in milliseconds since 1970; empty: the system's.
     std::function<std::int64_t()> now_ms = {};
@@ -133,6 +143,8 @@ class Renewer {
   Result<DnsAccount> save_dns(const DnsAccount& account, const Deadline& by);
   Result<std::vector<DnsAccount>> dns_accounts(const Deadline& by);
   Result<bool> remove_dns(std::string_view id, const Deadline& by);
+  // Asks the vendor for the zones of an account again. Errors: not_found, those of the vendor.
+  Result<std::vector<std::string>> refresh_dns(std::string_view id, const Deadline& by);
   // Runs the contract that every DNS provider keeps on a plugin, in a zone of a test account. Each
   // line tells one case. false: one of them failed. Errors: what open() of it said.
   // `config`: acme.resolvers and acme.authoritative, which are asked what stands in the zone.
@@ -141,8 +153,8 @@ class Renewer {
       const std::vector<std::pair<std::string, std::string>>& settings, std::string_view zone,
       const std::function<void(std::string_view line)>& told, const Deadline& by);
 
-  // Which settings each type of DNS provider wants: "token", "apiKey", ...; secret ones end in '!'.
-  [[nodiscard]] std::vector<std::pair<std::string, std::vector<std::string>>> dns_types() const;
+  // Which types of DNS provider there are, and which settings each wants.
+  [[nodiscard]] std::vector<dns::ProviderInfo> dns_types() const;
   // Counters, in the text format of metrics: certificates by state, attempts, failures, the ends.
   [[nodiscard]] std::string metrics() const;
 

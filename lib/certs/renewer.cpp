@@ -53,8 +53,15 @@ Result<std::vector<std::string>> plugins_in(const std::string& directory) {
   return files;
 }
 
-Result<dns::Registry> registry_of(const Config& config) {
+Result<dns::Registry> registry_of(const Config& config, std::vector<Renewer::DnsType>& own) {
   dns::Registry registry = dns::built_in();
+  for (Renewer::DnsType& type : own) {
+    PX_CHECK(registry.add(
+        std::move(type.info),
+        [make = std::move(type.make)](const dns::Settings& settings, const dns::Services&) {
+          return make(settings);
+        }));
+  }
   if (config.renew.plugins.empty()) return registry;
   PX_TRY(const auto files, plugins_in(config.renew.plugins));
   for (const std::string& file : files) PX_CHECK(dns::load_plugin(registry, file));
@@ -193,7 +200,7 @@ Renewer::~Renewer() = default;
 Result<std::unique_ptr<Renewer>> Renewer::create(const Config& config, Store& store,
                                                  Options options) {
   PX_TRY(certs::Sealer sealer, certs::Sealer::open(config.renew.key_file));
-  PX_TRY(dns::Registry registry, registry_of(config));
+  PX_TRY(dns::Registry registry, registry_of(config, options.dns_types));
   std::string ca_pem;
   if (!config.acme.ca.empty()) {
     auto read = base::read_file(config.acme.ca, max_pem);
@@ -263,6 +270,8 @@ Result<CertificateStory> Renewer::story(std::string_view name, const Deadline& b
 Result<DnsAccount> Renewer::save_dns(const DnsAccount& account, const Deadline& by) {
   store::DnsProvider kept{.id = account.id, .name = account.name, .type = account.type};
   for (const auto& [name, value] : account.settings) kept.settings.insert_or_assign(name, value);
+  kept.written.updated_by = account.changed_by;
+  if (account.id.empty()) kept.written.created_by = account.changed_by;
   const std::lock_guard lock(parts_->providers_mutex);
   PX_TRY(auto now, parts_->providers.save(std::move(kept), by));
   DnsAccount saved = account;
@@ -296,6 +305,14 @@ Result<bool> Renewer::remove_dns(std::string_view id, const Deadline& by) {
   return parts_->providers.remove(id, by);
 }
 
+Result<std::vector<std::string>> Renewer::refresh_dns(std::string_view id, const Deadline& by) {
+  const std::lock_guard lock(parts_->providers_mutex);
+  PX_TRY(auto zones, parts_->providers.refresh(id, by));
+  std::vector<std::string> names;
+  for (dns::Zone& zone : zones) names.push_back(std::move(zone.name));
+  return names;
+}
+
 Result<bool> Renewer::test_dns_plugin(
     const Config& config, const std::string& path,
     const std::vector<std::pair<std::string, std::string>>& settings, std::string_view zone,
@@ -320,15 +337,9 @@ Result<bool> Renewer::test_dns_plugin(
   return good;
 }
 
-std::vector<std::pair<std::string, std::vector<std::string>>> Renewer::dns_types() const {
-  std::vector<std::pair<std::string, std::vector<std::string>>> types;
-  for (const dns::ProviderInfo* info : parts_->registry.types()) {
-    std::vector<std::string> names;
-    for (const dns::Field& field : info->fields) {
-      names.push_back(field.secret ? field.name + "!" : field.name);
-    }
-    types.emplace_back(info->type, std::move(names));
-  }
+std::vector<dns::ProviderInfo> Renewer::dns_types() const {
+  std::vector<dns::ProviderInfo> types;
+  for (const dns::ProviderInfo* info : parts_->registry.types()) types.push_back(*info);
   return types;
 }
 

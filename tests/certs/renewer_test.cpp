@@ -144,16 +144,18 @@ TEST_CASE("renewer: a plugin of the directory is one of the types of DNS provide
   rig.config.renew.plugins = rig.dir.file("plugins");
   const auto types = rig.renewer()->dns_types();
   const auto fields_of = [&](std::string_view type) {
-    const auto found = std::find_if(types.begin(), types.end(),
-                                    [&](const auto& one) { return one.first == type; });
+    const auto found =
+        std::find_if(types.begin(), types.end(), [&](const auto& one) { return one.type == type; });
     REQUIRE(found != types.end());
-    return found->second;
+    return found->fields;
   };
-  CHECK(fields_of("challtestsrv") == std::vector<std::string>{"url", "zones"});
-  // Secrets are marked.
-  const std::vector<std::string> cloudflare = fields_of("Cloudflare");
+  const auto fields = fields_of("challtestsrv");
+  REQUIRE(fields.size() == 2);
+  CHECK(fields[0].name == "url");
+  CHECK(fields[1].name == "zones");
+  const auto cloudflare = fields_of("Cloudflare");
   CHECK(std::any_of(cloudflare.begin(), cloudflare.end(),
-                    [](const std::string& field) { return field.ends_with('!'); }));
+                    [](const dns::Field& field) { return field.secret; }));
 }
 
 TEST_CASE("renewer: it gets what hosts want, and tells the story of each") {
