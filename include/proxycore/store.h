@@ -128,6 +128,12 @@ class Store {
   // "sqlite:./proxycore.db", "memory:": for logs; never carries a password.
   [[nodiscard]] virtual std::string describe() const = 0;
   [[nodiscard]] virtual Health health() const { return {}; }
+  // What the server's records take of its memory, or the file on its disk, in bytes; nullopt: of no
+  // use to anybody.
+  virtual Result<std::optional<std::uint64_t>> used_bytes(const Deadline& by) {
+    static_cast<void>(by);
+    return std::optional<std::uint64_t>();
+  }
 };
 
 // Lives in this process only.

@@ -6,6 +6,7 @@
 // is healed by the next who lists the model. Connections are used by one thread at a time.
 #include "base/log.h"
 #include "base/pause.h"
+#include "base/text.h"
 #include "host/keys.h"
 #include "redis/sync_client.h"
 #include "store/backends.h"
@@ -208,6 +209,7 @@ class RedisStore final : public Store {
                                        std::function<void(std::string_view key)> changed) override;
   [[nodiscard]] std::string describe() const override { return url_.describe(); }
   [[nodiscard]] Health health() const override;
+  Result<std::optional<std::uint64_t>> used_bytes(const Deadline& by) override;
 
  private:
   class Loan;
@@ -767,6 +769,20 @@ Result<std::unique_ptr<Watch>> RedisStore::watch(
   auto watch = watchers_.add(prefix, std::move(changed));
   watch_.cover();
   return watch;
+}
+
+Result<std::optional<std::uint64_t>> RedisStore::used_bytes(const Deadline& by) {
+  constexpr std::string_view field = "used_memory:";
+  const std::array<std::string_view, 2> command = {"INFO", "memory"};
+  PX_TRY(const Loan client, borrow(by));
+  PX_TRY(const Reply reply, client->call(command, by));
+  if (reply.is(Reply::Type::error)) return redis::error_of("INFO", "memory", reply);
+  const std::size_t at = reply.text.find(field);
+  if (at == std::string::npos) {
+    return redis::unexpected("INFO", "memory", "the field used_memory", reply);
+  }
+  const std::string_view rest = std::string_view(reply.text).substr(at + field.size());
+  return base::parse_decimal(rest.substr(0, rest.find('\r')), UINT64_MAX);
 }
 
 Store::Health RedisStore::health() const {

@@ -59,6 +59,8 @@ constexpr const char* exists =
     "SELECT 1 FROM records WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?9) LIMIT 1";
 constexpr const char* clear = "DELETE FROM records WHERE key = ?1";
 constexpr const char* insert = "INSERT INTO records VALUES (?1, ?2, ?3, ?4)";
+constexpr const char* used_bytes =
+    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
 // ?2 is where the prefix ends. Two statements each, because SQLite plans before it knows ?2.
 constexpr const char* keys =
     "SELECT DISTINCT key FROM records"
@@ -206,6 +208,7 @@ class SqliteStore final : public Store {
   Result<std::unique_ptr<Watch>> watch(std::string_view prefix,
                                        std::function<void(std::string_view key)> changed) override;
   [[nodiscard]] std::string describe() const override { return "sqlite:" + path_; }
+  Result<std::optional<std::uint64_t>> used_bytes(const Deadline& by) override;
 
  private:
   class Changes;
@@ -574,6 +577,13 @@ Result<Record> SqliteStore::get(std::string_view key, const Deadline& by) {
   PX_TRY(Record record, read(*reader, key));
   if (record.empty()) return Error{Errc::not_found, fmt::format("no record '{}'", key)};
   return record;
+}
+
+Result<std::optional<std::uint64_t>> SqliteStore::used_bytes(const Deadline& by) {
+  PX_TRY(const Reader reader, read_by(by));
+  PX_TRY(Statement statement, reader->use(sql::used_bytes));
+  PX_TRY(const bool row, statement.step());
+  return row ? std::optional(static_cast<std::uint64_t>(statement.number(0))) : std::nullopt;
 }
 
 Result<std::vector<std::string>> SqliteStore::keys(std::string_view prefix, const Deadline& by) {
