@@ -128,11 +128,16 @@ struct TargetTls {
   friend bool operator==(const TargetTls&, const TargetTls&) = default;
 };
 
+// Who says where a host's requests go. The operator, in the configuration file, may send them
+// anywhere; what users save in the store is held against admin.denied_targets and the like.
+enum class HostSource : std::uint8_t { store, file };
+
 // A Host as the data plane uses it. Immutable.
 struct Route {
   std::string pattern;                   // the matching host or pattern; the metrics label
   Targets targets;                       // never empty
   std::shared_ptr<const TargetTls> tls;  // null: plain HTTP
+  HostSource source = HostSource::store;
   bool forcessl = true;
   bool hsts = false;
   bool pass_host = true;
@@ -143,9 +148,9 @@ struct Route {
 
   friend bool operator==(const Route& one, const Route& other) {
     const auto members = [](const Route& route) {
-      return std::tie(route.pattern, route.targets, route.forcessl, route.hsts, route.pass_host,
-                      route.stats_id, route.connect_timeout, route.first_byte_timeout,
-                      route.idle_timeout);
+      return std::tie(route.pattern, route.targets, route.source, route.forcessl, route.hsts,
+                      route.pass_host, route.stats_id, route.connect_timeout,
+                      route.first_byte_timeout, route.idle_timeout);
     };
     const bool same_tls = one.tls == other.tls || (one.tls && other.tls && *one.tls == *other.tls);
     return same_tls && members(one) == members(other);

@@ -84,8 +84,10 @@ std::vector<Candidate> RouteTable::explain(std::string_view host, std::size_t mo
   return told.explain(host, most);
 }
 
-Result<void> RouteTable::Builder::add(const Host& host, std::string_view origin) {
+Result<void> RouteTable::Builder::add(const Host& host, std::string_view origin,
+                                      HostSource source) {
   PX_TRY(Route route, route_of(host));
+  route.source = source;
   share_targets(route);
   if (origins_.empty() || origins_.back() != origin) origins_.emplace_back(origin);
   Placed placed{.route = std::move(route),
@@ -118,8 +120,9 @@ std::shared_ptr<const RouteTable> RouteTable::Builder::finish(bool complete) {
   return table;
 }
 
-Result<void> RouteTable::Change::put(const Host& host) {
+Result<void> RouteTable::Change::put(const Host& host, HostSource source) {
   PX_TRY(Route route, route_of(host));
+  route.source = source;
   // What a trie takes, another one takes as well.
   Trie trial;
   PX_CHECK(trial.insert(host.host, {}));

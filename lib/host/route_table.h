@@ -108,7 +108,8 @@ class RouteTable::Builder {
   // `host` is valid (Host::validate); `origin` says where it is written, for messages:
   // "proxycore.toml:12". Errors: conflict (it is there already; names both origins), invalid,
   // limit. Nothing is added then, and the others can be.
-  Result<void> add(const Host& host, std::string_view origin);
+  Result<void> add(const Host& host, std::string_view origin,
+                   HostSource source = HostSource::store);
   [[nodiscard]] std::size_t size() const noexcept { return trie_.size(); }
   // The builder is spent.
   [[nodiscard]] std::shared_ptr<const RouteTable> finish(bool complete = true);
@@ -131,7 +132,7 @@ class RouteTable::Change {
       : ids_(ids), before_(std::move(before)) {}
 
   // Takes the place of what has its name. Errors: invalid, limit; then that stays as it was.
-  Result<void> put(const Host& host);
+  Result<void> put(const Host& host, HostSource source = HostSource::store);
   // Nothing if it is not there.
   void remove(std::string_view pattern);
   // The change is spent.

@@ -35,7 +35,9 @@ Result<void> RouteSource::declare(std::vector<Config::DeclaredHost> hosts) {
   // Checked here already: it does not depend on the store.
   host::StatsIds none(0);
   host::RouteTable::Builder trial(none);
-  for (const auto& declared : hosts) PX_CHECK(trial.add(declared.host, declared.origin));
+  for (const auto& declared : hosts) {
+    PX_CHECK(trial.add(declared.host, declared.origin, HostSource::file));
+  }
   before_ = std::exchange(declared_, std::move(hosts));
   return {};
 }
@@ -43,14 +45,16 @@ Result<void> RouteSource::declare(std::vector<Config::DeclaredHost> hosts) {
 RouteSource::Table RouteSource::build_declared() {
   host::RouteTable::Builder builder(ids_);
   for (const auto& declared : declared_)
-    (void)builder.add(declared.host, declared.origin);  // tried
+    (void)builder.add(declared.host, declared.origin, HostSource::file);  // tried
   return builder.finish(false);
 }
 
 Result<RouteSource::Table> RouteSource::build(Store& store, bool complete, const Deadline& by,
                                               Clash clash) {
   host::RouteTable::Builder builder(ids_);
-  for (const auto& declared : declared_) PX_CHECK(builder.add(declared.host, declared.origin));
+  for (const auto& declared : declared_) {
+    PX_CHECK(builder.add(declared.host, declared.origin, HostSource::file));
+  }
 
   const std::string place = store.describe();
   Result<void> refused;
@@ -124,7 +128,9 @@ RouteSource::Table RouteSource::redeclare(Table before) {
   const bool complete = before->complete();
   host::RouteTable::Change change(ids_, std::move(before));
   for (const auto& gone : before_) change.remove(gone.host.host);
-  for (const auto& declared : declared_) (void)change.put(declared.host);  // tried
+  for (const auto& declared : declared_) {
+    (void)change.put(declared.host, HostSource::file);  // tried
+  }
   return change.finish(complete);
 }
 

@@ -4,6 +4,7 @@
 #include "support/away_store.h"
 #include <proxycore/observe.h>
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,6 +76,30 @@ TEST_CASE("route source: hosts of the file and of the store are one table") {
   CHECK(port_of(**table, "a.wild.test") == 8080);
   CHECK(port_of(**table, "a.b.wild.test") == 2);
   CHECK(port_of(**table, "other.test") == 0);
+}
+
+TEST_CASE("route source: a route tells whether the operator or a user says where it goes") {
+  const auto store = open_memory();
+  put(*store, "kept.test");
+  RouteSource source(10);
+  REQUIRE(source.declare(declared({"file.test"})));
+  const auto source_of = [](const RouteSource::Table& table, std::string_view name) {
+    const Route* route = table->find(name);
+    REQUIRE(route != nullptr);
+    return route->source;
+  };
+  const auto table = source.build(*store, true, soon(), Clash::refuse);
+  REQUIRE(table);
+  CHECK(source_of(*table, "file.test") == HostSource::file);
+  CHECK(source_of(*table, "kept.test") == HostSource::store);
+  CHECK(source_of(source.build_declared(), "file.test") == HostSource::file);
+  put(*store, "later.test");
+  const std::string key = host::keys::host("later.test");
+  const auto updated = source.update(*table, *store, std::span(&key, 1), soon());
+  REQUIRE(updated);
+  CHECK(source_of(*updated, "later.test") == HostSource::store);
+  REQUIRE(source.declare(declared({"other.test"})));
+  CHECK(source_of(source.redeclare(*updated), "other.test") == HostSource::file);
 }
 
 TEST_CASE("route source: a host in both is refused, naming both places") {
