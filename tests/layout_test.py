@@ -37,7 +37,7 @@ ARROWS = {
     "dns": "base io client tls",
     "acme": "base tls client dns",
     "certs": "base tls host store client acme dns",
-    "admin": "base tls host store client dns certs auth",
+    "admin": "base io tls host store client dns certs auth",
     "server": "base io tls http host redis lookup origin proxy store auth client dns acme certs admin",
 }
 
