@@ -3,7 +3,7 @@
 #include "certs/story.h"
 #include "host/keys.h"
 #include "store/repo.h"
-#include "support/admin_rig.h"
+#include "support/endpoint_rig.h"
 
 #include <string>
 #include <string_view>
@@ -12,8 +12,8 @@
 
 using namespace proxycore;
 using namespace proxycore::admin;
-using test::AdminRig;
 using test::ApiAnswer;
+using test::EndpointRig;
 
 namespace {
 
@@ -21,7 +21,7 @@ Deadline soon() {
   return Deadline::in(Millis{10'000});
 }
 
-struct Rig : AdminRig {
+struct Rig : EndpointRig {
   void story(const std::string& name, CertificateState state = CertificateState::valid) {
     certs::Story one;
     one.name = name;
@@ -77,7 +77,7 @@ TEST_CASE("cert routes: a caller sees those of hosts they may see") {
   rig.story("b.test");
   rig.certificate("a.test");
   rig.certificate("b.test");
-  rig.caller = AdminRig::somebody(auth::Role::viewer, "a.test");
+  rig.caller = EndpointRig::somebody(auth::Role::viewer, "a.test");
   CHECK(names(rig.run(list_certificates)) == "a.test");
   CHECK(rig.run(show_certificate, {"a.test"}).status == 200);
   CHECK(rig.run(show_certificate, {"b.test"}).status == 403);
@@ -94,7 +94,7 @@ TEST_CASE("cert routes: the private key is for administrators") {
   CHECK(whole.text_at("privkey_pem") == "the key");
   CHECK(*whole.at("expiry").integer() == 1'900'000'000);
   for (const auth::Role role : {auth::Role::viewer, auth::Role::manager, auth::Role::admin}) {
-    rig.caller = AdminRig::somebody(role, "a.test");
+    rig.caller = EndpointRig::somebody(role, "a.test");
     const ApiAnswer shown = rig.run(show_certificate, {"*.a.test"});
     CHECK(shown.text_at("fullchain_pem") == "chain of *.a.test");
     CHECK(*shown.at("privkey_pem", "set").boolean());

@@ -3,7 +3,7 @@
 #include "client/http_client.h"
 #include "dns/cloudflare.h"
 #include "host/keys.h"
-#include "support/admin_rig.h"
+#include "support/endpoint_rig.h"
 #include "support/mock_vendors.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@
 
 using namespace proxycore;
 using namespace proxycore::admin;
-using test::AdminRig;
 using test::ApiAnswer;
+using test::EndpointRig;
 
 namespace {
 
@@ -39,8 +39,8 @@ struct Vendor {
   }
 };
 
-struct Rig : Vendor, AdminRig {
-  Rig() : AdminRig({type()}) {}
+struct Rig : Vendor, EndpointRig {
+  Rig() : EndpointRig({type()}) {}
 
   ApiAnswer add(const std::string& with_token = token) {
     return run(

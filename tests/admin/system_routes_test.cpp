@@ -1,6 +1,6 @@
 #include "admin/system_routes.h"
 
-#include "support/admin_rig.h"
+#include "support/endpoint_rig.h"
 
 #include <string>
 #include <string_view>
@@ -9,8 +9,8 @@
 
 using namespace proxycore;
 using namespace proxycore::admin;
-using test::AdminRig;
 using test::ApiAnswer;
+using test::EndpointRig;
 
 namespace {
 
@@ -46,7 +46,7 @@ auto pages(std::string_view path, std::string_view body) {
 }  // namespace
 
 TEST_CASE("system: listeners, the store and what the proxyd counts") {
-  AdminRig rig;
+  EndpointRig rig;
   rig.config.listen.http = {"*:80"};
   rig.config.admin.listen = {"127.0.0.1:3000"};
   rig.config.lookup_service.listen = "/run/lookup.sock";
@@ -74,7 +74,7 @@ TEST_CASE("system: listeners, the store and what the proxyd counts") {
 }
 
 TEST_CASE("system: without a proxyd there are no counts, and the rest is told") {
-  AdminRig rig;
+  EndpointRig rig;
   const ApiAnswer shown = rig.run(show_system);
   CHECK(shown.status == 200);
   CHECK_FALSE(*shown.at("proxy", "reachable").boolean());
@@ -85,16 +85,16 @@ TEST_CASE("system: without a proxyd there are no counts, and the rest is told") 
 }
 
 TEST_CASE("system: targets that failed are those of hosts that the caller may see") {
-  AdminRig rig;
+  EndpointRig rig;
   rig.proxyd = pages("/targets", targets);
   const auto count = [&] { return rig.run(list_targets).list_at("targets").size(); };
   CHECK(count() == 2);
   rig.hosts.apply("a.test", {{"host", "a.test"}, {"ip", "127.0.0.1"}, {"targetPort", "81"}});
   rig.hosts.apply("b.test", {{"host", "b.test"}, {"ip", "127.0.0.1"}, {"targetPort", "82"}});
-  rig.caller = AdminRig::somebody(auth::Role::viewer, "a.test");
+  rig.caller = EndpointRig::somebody(auth::Role::viewer, "a.test");
   CHECK(count() == 1);
   CHECK(rig.run(list_targets).text.find("127.0.0.1:81") != std::string::npos);
-  rig.caller = AdminRig::somebody(auth::Role::viewer, "c.test");
+  rig.caller = EndpointRig::somebody(auth::Role::viewer, "c.test");
   CHECK(count() == 0);
   rig.proxyd = [](std::string_view, const Deadline&) -> Result<Response> {
     return Error{Errc::refused, "nobody listens"};
