@@ -257,7 +257,13 @@ Result<Client> Client::create(Options options) {
     if (!authorities) return std::move(authorities).error().within("acme: ca");
     http.authorities = *std::move(authorities);
   }
+  if (!options.proxy.empty()) {
+    auto proxy = client::Proxy::parse(options.proxy);
+    if (!proxy) return std::move(proxy).error().within("acme");
+    http.proxy = *std::move(proxy);
+  }
   options.account_key.clear();
+  options.proxy.clear();
   return Client(std::make_unique<Parts>(std::move(options), *std::move(key), std::move(http)));
 }
 

@@ -32,7 +32,9 @@ bool is_field_value(std::string_view text) {
          base::trim(text).size() == text.size();
 }
 
-Result<http::Head> head_of(const Request& request, const Url& url, std::string_view user_agent) {
+// `proxy`: that takes the request itself; null: the target does.
+Result<http::Head> head_of(const Request& request, const Url& url, std::string_view user_agent,
+                           const Proxy* proxy) {
   if (!base::is_token(request.method) || request.method == "CONNECT") {
     return refuse("method", "a token that is not CONNECT");
   }
@@ -53,6 +55,10 @@ Result<http::Head> head_of(const Request& request, const Url& url, std::string_v
   }
   if (!head.fields.has(http::FieldId::user_agent)) {
     head.fields.add(http::FieldId::user_agent, user_agent);
+  }
+  if (proxy != nullptr) {
+    head.target = url.describe() + url.target;  // RFC 9112 §3.2.2
+    if (!proxy->credentials.empty()) head.fields.add("Proxy-Authorization", proxy->credentials);
   }
   return head;
 }
@@ -290,12 +296,19 @@ HttpClient::~HttpClient() = default;
 
 Result<Response> HttpClient::send(const Request& request, const Deadline& by) {
   PX_TRY(const Url url, Url::parse(request.url));
-  PX_TRY(const http::Head head, head_of(request, url, options_.user_agent));
+  const Proxy* const proxy = options_.proxy && !url.tls ? &*options_.proxy : nullptr;
+  PX_TRY(const http::Head head, head_of(request, url, options_.user_agent, proxy));
   // A request that went out would be carried out, whoever still waits for its response.
   if (by.cancelled()) return Error{Errc::cancelled, url.describe()};
   if (by.passed()) return Error{Errc::timeout, url.describe() + ": no time is left"};
-  const auto attempt = [&](Connection& connection) {
-    return connection.exchange(head, request.body, by);
+  const auto attempt = [&](Connection& connection) -> Result<Response> {
+    auto response = connection.exchange(head, request.body, by);
+    if (response && response->status == 407 && proxy != nullptr) {
+      return Error{Errc::denied,
+                   fmt::format("the proxy {}: it wants other credentials (status 407)",
+                               proxy->at.describe())};
+    }
+    return response;
   };
   auto connection = take_kept(url);
   if (connection) {
@@ -336,13 +349,27 @@ Result<std::unique_ptr<HttpClient::Connection>> HttpClient::connect(const Url& u
   if (url.tls) {
     PX_TRY(context, tls_context());
   }
-  std::string name = url.host;
-  if (name.front() == '[') name = name.substr(1, name.size() - 2);
-  PX_TRY(const auto addresses, io::resolve(name, url.port, by));
-  PX_TRY(io::Fd socket, io::connect(addresses, poll_, by));
+  PX_TRY(io::Fd socket, socket_to(options_.proxy ? options_.proxy->at : url, by));
+  if (options_.proxy && url.tls) {
+    PX_CHECK(open_tunnel(socket, poll_, *options_.proxy, url, by));
+  }
   auto connection = std::make_unique<Connection>(*this, url, std::move(socket));
   if (context != nullptr) PX_CHECK(connection->begin_tls(*context, by));
   return connection;
+}
+
+Result<io::Fd> HttpClient::socket_to(const Url& url, const Deadline& by) {
+  std::string name = url.host;
+  if (name.front() == '[') name = name.substr(1, name.size() - 2);
+  const auto connected = [&]() -> Result<io::Fd> {
+    PX_TRY(const auto addresses, io::resolve(name, url.port, by));
+    return io::connect(addresses, poll_, by);
+  };
+  auto socket = connected();
+  if (!socket && options_.proxy) {
+    return std::move(socket).error().within("the proxy " + url.describe());
+  }
+  return socket;
 }
 
 Result<tls::ClientContext*> HttpClient::tls_context() {

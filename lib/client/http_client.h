@@ -2,12 +2,14 @@
 //
 // HTTP/1.1 by the same codec and TLS engine as the data plane, over sockets that wait under a
 // Deadline. Connections are kept alive for a moment; a kept one that turns out to have ended is
-// replaced once, without a word. Redirects are not followed, and no proxy of the environment is
-// used. Errors name the server; neither paths, queries, header fields nor bodies are in them.
+// replaced once, without a word. Redirects are not followed, and a proxy is used if one is given,
+// never because of the environment. Errors name the server; neither paths, queries, header fields
+// nor bodies are in them.
 // Source: RFC 9110, RFC 9112. Owner: whoever sends. Thread: one call at a time; many may exist.
 #pragma once
 
 #include "base/chain.h"
+#include "client/proxy.h"
 #include "client/url.h"
 #include "http/h1_codec.h"
 #include "io/blocking.h"
@@ -53,6 +55,7 @@ class HttpClient {
     std::shared_ptr<const tls::Authorities> authorities = {};  // null: the system's
     std::string user_agent = {};                               // empty: "proxycore/<version>"
     std::size_t response_limit = std::size_t{4} << 20;         // bytes of a response's body
+    std::optional<Proxy> proxy = {};                           // that everything goes through
   };
   static constexpr std::size_t max_kept = 8;  // idle connections, each to another server
   static constexpr Millis keep_for{15'000};   // unused; servers end them later than that
@@ -65,7 +68,7 @@ class HttpClient {
 
   // Any response is a success, whatever its status. Errors: invalid (url, method, a header),
   // not_found (no such host), refused, closed, protocol, limit (the response is too large), denied
-  // (the certificate, with why), timeout, cancelled, busy (name service), io.
+  // (the certificate, with why; by the proxy), timeout, cancelled, busy (name service), io.
   Result<Response> send(const Request& request, const Deadline& by);
 
  private:
@@ -73,6 +76,7 @@ class HttpClient {
 
   std::unique_ptr<Connection> take_kept(const Url& url);
   Result<std::unique_ptr<Connection>> connect(const Url& url, const Deadline& by);
+  Result<io::Fd> socket_to(const Url& url, const Deadline& by);
   Result<tls::ClientContext*> tls_context();
   void keep(std::unique_ptr<Connection> connection);
 
