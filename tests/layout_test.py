@@ -52,8 +52,8 @@ FENCED = {r"uv\.h": {"io", "redis"}, r"(mbedtls|psa|openssl)/.*|ssl_misc\.h|sodi
 ONE_FILE = [r"sqlite3\.h", r"llhttp\.h", r"simdjson\.h", r"toml\+\+/.*", r"idn2\.h", r"libpsl\.h"]
 
 # The services of others that the code itself speaks to; everything else goes by reserved names.
-SERVICES = {"acme-v02.api.letsencrypt.org", "api.cloudflare.com", "api.digitalocean.com", "api.porkbun.com",
-            "www.duckdns.org"}
+SERVICES = {"acme-v02.api.letsencrypt.org", "acme-staging-v02.api.letsencrypt.org", "api.cloudflare.com",
+            "api.digitalocean.com", "api.porkbun.com", "www.duckdns.org"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 TEST_SUPPORT = {"support", "data", "e2e", "fuzz"}

@@ -116,12 +116,13 @@ void print(const CertificateStory& story, bool json, bool whole) {
     std::printf("  valid     %s to %s\n  issuer    %s\n  serial    %s\n",
                 date(story.not_before).c_str(), date(story.not_after).c_str(), story.issuer.c_str(),
                 story.serial.c_str());
+    if (!story.ca.empty()) std::printf("  ca        %s\n", story.ca.c_str());
   }
   std::printf("  next      %s\n            %s\n", date(story.next_ms / 1'000).c_str(),
               story.why.c_str());
   if (story.failures != 0) std::printf("  failures  %u in a row\n", story.failures);
   for (const auto& attempt : story.attempts) {
-    std::printf("  %s  %-6s  %s\n", date(attempt.at_ms / 1'000).c_str(), attempt.what.c_str(),
+    std::printf("  %s  %-8s  %s\n", date(attempt.at_ms / 1'000).c_str(), attempt.what.c_str(),
                 attempt.ok ? "ok" : ("failed at " + attempt.step + ": " + attempt.words).c_str());
   }
 }

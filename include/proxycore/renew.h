@@ -29,7 +29,7 @@ namespace proxycore {
 // One try to get, renew or revoke a certificate.
 struct CertificateAttempt {
   std::int64_t at_ms = 0;  // milliseconds since 1970
-  std::string what = {};   // "issue", "renew", "revoke"
+  std::string what = {};   // "issue", "renew", "rehearse", "revoke"
   bool ok = false;
   std::string step = {};   // where it ended: "validate", "finalize", ...
   std::string words = {};  // what the CA, or whoever failed, said; empty if all went well
@@ -59,6 +59,7 @@ struct CertificateStory {
   std::int64_t not_after = 0;   // seconds since 1970
   std::string issuer = {};      // as the certificate names it
   std::string serial = {};      // hex
+  std::string ca = {};          // who gave it: the host of its directory; empty: not known
   std::vector<CertificateAttempt> attempts = {};  // the newest first, at most max_attempts
 };
 

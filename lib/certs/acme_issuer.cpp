@@ -110,7 +110,11 @@ class AcmeIssuer::Accounted final : public acme::Progress {
   Result<void> on_order(std::string_view url) override { return outer_.on_order(url); }
   Result<void> on_account(const acme::Account& account) override {
     const Parts& parts = issuer_.parts_;
-    PX_CHECK(keep_account_url(parts.store, parts.acme.directory, account.url, by_));
+    auto kept = keep_account_url(parts.store, parts.acme.directory, account.url, by_);
+    if (!kept) {
+      issuer_.hurdle_ = Hurdle::ours;
+      return kept;
+    }
     return outer_.on_account(account);
   }
 
@@ -122,6 +126,7 @@ class AcmeIssuer::Accounted final : public acme::Progress {
 
 AcmeIssuer::AcmeIssuer(Parts parts)
     : parts_(std::move(parts)),
+      http_({.proxy = parts_.proxy}),
       resolver_({.servers = parts_.acme.resolvers, .authoritative = parts_.acme.authoritative}),
       providers_(parts_.store, parts_.sealer, parts_.registry,
                  dns::Services{.http = http_, .resolver = resolver_}) {}
@@ -133,14 +138,16 @@ Result<acme::Client*> AcmeIssuer::client(const Deadline& by) {
     acme::Client::Options options{.directory = parts_.acme.directory,
                                   .account_key = std::move(account.key_pem),
                                   .account_url = std::move(account.url),
-                                  .ca_pem = parts_.ca_pem};
+                                  .ca_pem = parts_.ca_pem,
+                                  .proxy = parts_.proxy ? parts_.proxy->url : std::string()};
     PX_TRY(client_, acme::Client::create(std::move(options)));
   }
   return &*client_;
 }
 
-Result<std::string> AcmeIssuer::obtain(const Commission& commission, acme::Progress& progress,
+Result<std::string> AcmeIssuer::obtain(const Commission& commission, Progress& progress,
                                        const Deadline& by) {
+  hurdle_ = Hurdle::ca;
   PX_TRY(acme::Client * ca, client(by));
   const Wanted& wanted = commission.wanted;
 
@@ -192,7 +199,7 @@ Result<std::string> AcmeIssuer::obtain(const Commission& commission, acme::Progr
   if (!parts_.acme.email.empty()) {
     options.registration.contact.push_back("mailto:" + parts_.acme.email);
   }
-  if (!commission.replaces.empty() && parts_.acme.renew == "ari") {
+  if (!commission.replaces.empty()) {
     if (auto id = acme::renewal_id(commission.replaces)) options.replaces = *std::move(id);
   }
   acme::Solver* const solver =
@@ -202,13 +209,15 @@ Result<std::string> AcmeIssuer::obtain(const Commission& commission, acme::Progr
   return std::move(obtained.chain_pem);
 }
 
-Result<acme::RenewalInfo> AcmeIssuer::proposal(std::string_view chain_pem, const Deadline& by) {
+Result<acme::RenewalInfo> AcmeIssuer::proposal(std::string_view /*ca*/, std::string_view chain_pem,
+                                               const Deadline& by) {
   PX_TRY(acme::Client * ca, client(by));
   PX_TRY(const std::string id, acme::renewal_id(chain_pem));
   return ca->renewal_info(id, by);
 }
 
-Result<void> AcmeIssuer::revoke(const CertBundle& bundle, int reason, const Deadline& by) {
+Result<void> AcmeIssuer::revoke(std::string_view /*ca*/, const CertBundle& bundle, int reason,
+                                const Deadline& by) {
   PX_TRY(acme::Client * ca, client(by));
   // Its own key will do, whoever's account it is of.
   return ca->revoke_with_key(bundle.chain_pem, bundle.key_pem, reason, by);

@@ -41,6 +41,7 @@ class AcmeIssuer final : public Issuer {
     Config::Acme acme;
     std::string ca_pem = {};                             // of the CA's own server
     std::optional<acme::ExternalAccount> external = {};  // as acme.eab_key_file has it
+    std::optional<client::Proxy> proxy = {};             // that the CA and vendors are reached by
     Store& store;
     const Sealer& sealer;
     const dns::Registry& registry;
@@ -49,11 +50,14 @@ class AcmeIssuer final : public Issuer {
   // All that is referred to outlives it.
   explicit AcmeIssuer(Parts parts);
 
-  Result<std::string> obtain(const Commission& commission, acme::Progress& progress,
+  Result<std::string> obtain(const Commission& commission, Progress& progress,
                              const Deadline& by) override;
-  Result<acme::RenewalInfo> proposal(std::string_view chain_pem, const Deadline& by) override;
-  Result<void> revoke(const CertBundle& bundle, int reason, const Deadline& by) override;
+  Result<acme::RenewalInfo> proposal(std::string_view ca, std::string_view chain_pem,
+                                     const Deadline& by) override;
+  Result<void> revoke(std::string_view ca, const CertBundle& bundle, int reason,
+                      const Deadline& by) override;
   [[nodiscard]] const acme::Problem& problem() const noexcept override;
+  [[nodiscard]] Hurdle hurdle() const noexcept override { return hurdle_; }
 
  private:
   class Accounted;
@@ -66,6 +70,7 @@ class AcmeIssuer final : public Issuer {
   Providers providers_;
   std::optional<acme::Client> client_;
   const acme::Problem none_ = {};
+  Hurdle hurdle_ = Hurdle::ca;
 };
 
 }  // namespace proxycore::certs

@@ -3,7 +3,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "certs/acme_issuer.h"
+#include "certs/issuers.h"
 #include "certs/journal.h"
+#include "certs/ledger.h"
 #include "certs/notice.h"
 #include "certs/providers.h"
 #include "certs/runner.h"
@@ -68,12 +70,75 @@ Result<dns::Registry> registry_of(const Config& config, std::vector<Renewer::Dns
   return registry;
 }
 
-Result<std::optional<acme::ExternalAccount>> external_of(const Config::Acme& acme) {
-  if (acme.eab_kid.empty()) return std::optional<acme::ExternalAccount>();
-  auto key = base::read_file(acme.eab_key_file, max_key_file);
-  if (!key) return std::move(key).error().within("acme.eab_key_file");
-  return std::optional(
-      acme::ExternalAccount{.key_id = acme.eab_kid, .mac_key = std::string(base::trim(*key))});
+// One that certificates are asked of: that of [acme], or of an [[issuer]].
+struct Ca {
+  std::string name;   // the host of its directory
+  Config::Acme acme;  // with its directory and profile
+  std::string ca_pem = {};
+  std::optional<acme::ExternalAccount> external = {};
+  bool is_limited = false;  // as Let's Encrypt is
+};
+
+bool is_lets_encrypt(std::string_view directory) {
+  return !certs::staging_of(directory).empty();
+}
+
+// What an [[issuer]] says; of [acme], the same keys.
+Result<Ca> ca_of(const Config::Acme& acme, const Config::Issuer& issuer, std::string_view table) {
+  PX_TRY(const client::Url url, client::Url::parse(issuer.directory));
+  Ca ca{.name = url.authority(), .acme = acme};
+  ca.acme.directory = issuer.directory;
+  ca.acme.profile = issuer.profile;
+  if (!issuer.ca.empty()) {
+    auto pem = base::read_file(issuer.ca, max_pem);
+    if (!pem) return std::move(pem).error().within(fmt::format("{}.ca", table));
+    ca.ca_pem = *std::move(pem);
+  }
+  if (issuer.eab_kid.empty()) return ca;
+  auto key = base::read_file(issuer.eab_key_file, max_key_file);
+  if (!key) return std::move(key).error().within(fmt::format("{}.eab_key_file", table));
+  ca.external =
+      acme::ExternalAccount{.key_id = issuer.eab_kid, .mac_key = std::string(base::trim(*key))};
+  return ca;
+}
+
+// In the order in which they are asked.
+Result<std::vector<Ca>> cas_of(const Config& config) {
+  const Config::Acme& acme = config.acme;
+  std::vector<Ca> cas;
+  PX_TRY(Ca first, ca_of(acme,
+                         {.directory = acme.directory,
+                          .ca = acme.ca,
+                          .eab_kid = acme.eab_kid,
+                          .eab_key_file = acme.eab_key_file,
+                          .profile = acme.profile,
+                          .origin = {}},
+                         "acme"));
+  first.is_limited = acme.rate_limits == "letsencrypt" ||
+                     (acme.rate_limits == "auto" && is_lets_encrypt(acme.directory));
+  if (first.acme.staging.empty()) first.acme.staging = certs::staging_of(acme.directory);
+  cas.push_back(std::move(first));
+  for (const Config::Issuer& issuer : config.issuers) {
+    auto ca = ca_of(acme, issuer, "issuer");
+    if (!ca) return std::move(ca).error().within(issuer.origin);
+    ca->acme.staging = certs::staging_of(issuer.directory);
+    ca->is_limited = acme.rate_limits != "none" && is_lets_encrypt(issuer.directory);
+    cas.push_back(*std::move(ca));
+  }
+  return cas;
+}
+
+std::vector<std::string> names_of(const std::vector<Ca>& cas) {
+  std::vector<std::string> names;
+  for (const Ca& ca : cas) names.push_back(ca.name);
+  return names;
+}
+
+Result<std::optional<client::Proxy>> proxy_of(const Config& config) {
+  if (config.renew.proxy.empty()) return std::optional<client::Proxy>();
+  auto proxy = client::Proxy::parse(config.renew.proxy);
+  if (!proxy) return std::move(proxy).error().within("renew.proxy");
+  return std::optional(*std::move(proxy));
 }
 
 certs::Notice notice_of(const certs::Happening& happening, std::int64_t now_ms) {
@@ -102,28 +167,37 @@ DnsAccount account_of(store::DnsProvider&& kept) {
 class Renewer::Parts {
  public:
   Parts(const Config& config, Store& of, Options options, certs::Sealer with, dns::Registry types,
-        std::string roots, std::optional<acme::ExternalAccount> bound_to,
+        std::vector<Ca> ask, std::optional<client::Proxy> through,
         std::unique_ptr<certs::Webhook> told)
       : store(of),
         acme(config.acme),
         now_ms(options.now_ms ? options.now_ms : std::function<std::int64_t()>(base::now_ms)),
         sealer(std::move(with)),
         registry(std::move(types)),
-        ca_pem(std::move(roots)),
-        external(std::move(bound_to)),
+        cas(std::move(ask)),
+        circuits(names_of(cas), now_ms),
+        proxy(std::move(through)),
         webhook(std::move(told)),
         journal(store, now_ms),
+        http({.proxy = proxy}),
         resolver({.servers = acme.resolvers, .authoritative = acme.authoritative}),
         providers(store, sealer, registry, dns::Services{.http = http, .resolver = resolver}),
-        runner(store, runner_options(config, std::move(options))) {}
+        runner(store, runner_options(config, std::move(options))) {
+    for (const Ca& ca : cas) {
+      ledgers.push_back(ca.is_limited ? std::make_unique<certs::Ledger>(store, ca.name, now_ms)
+                                      : nullptr);
+    }
+  }
 
   Store& store;
   const Config::Acme acme;
   const std::function<std::int64_t()> now_ms;
   const certs::Sealer sealer;
   const dns::Registry registry;
-  const std::string ca_pem;
-  const std::optional<acme::ExternalAccount> external;
+  const std::vector<Ca> cas;
+  certs::Circuits circuits;
+  std::vector<std::unique_ptr<certs::Ledger>> ledgers;  // of the CAs; null: it has no limits
+  const std::optional<client::Proxy> proxy;
   const std::unique_ptr<certs::Webhook> webhook;  // null: nobody is told
   certs::Journal journal;
 
@@ -143,16 +217,7 @@ class Renewer::Parts {
     options.acme = acme;
     options.parallel = config.renew.parallel;
     for (const auto& declared : config.hosts) options.declared.push_back(declared.host);
-    options.issuer = [this]() -> Result<std::unique_ptr<certs::Issuer>> {
-      return std::unique_ptr<certs::Issuer>(
-          std::make_unique<certs::AcmeIssuer>(certs::AcmeIssuer::Parts{.acme = acme,
-                                                                       .ca_pem = ca_pem,
-                                                                       .external = external,
-                                                                       .store = store,
-                                                                       .sealer = sealer,
-                                                                       .registry = registry,
-                                                                       .journal = journal}));
-    };
+    options.issuer = [this] { return issuer(); };
     options.seal = [this](std::string_view place, std::string_view text) {
       return sealer.seal(place, text);
     };
@@ -174,6 +239,35 @@ class Renewer::Parts {
     options.between_orders = given.pace;
     options.lease = given.lease;
     return options;
+  }
+
+  // All CAs, for one thread.
+  Result<std::unique_ptr<certs::Issuer>> issuer() {
+    std::vector<certs::Issuers::Ca> all;
+    for (std::size_t i = 0; i < cas.size(); ++i) {
+      const Ca& ca = cas[i];
+      certs::AcmeIssuer::Parts parts{.acme = ca.acme,
+                                     .ca_pem = ca.ca_pem,
+                                     .external = ca.external,
+                                     .proxy = proxy,
+                                     .store = store,
+                                     .sealer = sealer,
+                                     .registry = registry,
+                                     .journal = journal};
+      certs::Issuers::Ca one{.name = ca.name,
+                             .issuer = std::make_unique<certs::AcmeIssuer>(parts),
+                             .ledger = ledgers[i].get()};
+      if (!ca.acme.staging.empty()) {
+        PX_TRY(const client::Url url, client::Url::parse(ca.acme.staging));
+        one.staging_name = url.authority();
+        parts.acme.directory = ca.acme.staging;
+        parts.external.reset();
+        one.staging = std::make_unique<certs::AcmeIssuer>(std::move(parts));
+      }
+      all.push_back(std::move(one));
+    }
+    return std::unique_ptr<certs::Issuer>(
+        std::make_unique<certs::Issuers>(std::move(all), circuits));
   }
 
   // What has become of the zones at the vendors, once a day.
@@ -201,20 +295,16 @@ Result<std::unique_ptr<Renewer>> Renewer::create(const Config& config, Store& st
                                                  Options options) {
   PX_TRY(certs::Sealer sealer, certs::Sealer::open(config.renew.key_file));
   PX_TRY(dns::Registry registry, registry_of(config, options.dns_types));
-  std::string ca_pem;
-  if (!config.acme.ca.empty()) {
-    auto read = base::read_file(config.acme.ca, max_pem);
-    if (!read) return std::move(read).error().within("acme.ca");
-    ca_pem = *std::move(read);
-  }
-  PX_TRY(auto external, external_of(config.acme));
+  PX_TRY(auto cas, cas_of(config));
+  PX_TRY(auto proxy, proxy_of(config));
   std::unique_ptr<certs::Webhook> webhook;
   if (!config.renew.webhook.empty()) {
-    PX_TRY(webhook, certs::Webhook::create({.url = config.renew.webhook}));
+    PX_TRY(webhook,
+           certs::Webhook::create({.url = config.renew.webhook, .http = {.proxy = proxy}}));
   }
   return std::unique_ptr<Renewer>(new Renewer(std::make_unique<Parts>(
-      config, store, std::move(options), std::move(sealer), std::move(registry), std::move(ca_pem),
-      std::move(external), std::move(webhook))));
+      config, store, std::move(options), std::move(sealer), std::move(registry), std::move(cas),
+      std::move(proxy), std::move(webhook))));
 }
 
 Result<void> Renewer::run() {
@@ -319,7 +409,8 @@ Result<bool> Renewer::test_dns_plugin(
     const std::function<void(std::string_view line)>& told, const Deadline& by) {
   dns::Registry registry;
   PX_CHECK(dns::load_plugin(registry, path));
-  client::HttpClient http;
+  PX_TRY(auto proxy, proxy_of(config));
+  client::HttpClient http({.proxy = std::move(proxy)});
   dns::Resolver resolver(
       {.servers = config.acme.resolvers, .authoritative = config.acme.authoritative});
   dns::Settings given;
@@ -344,7 +435,12 @@ std::vector<dns::ProviderInfo> Renewer::dns_types() const {
 }
 
 std::string Renewer::metrics() const {
-  return parts_->runner.metrics();
+  std::string text = parts_->runner.metrics() + parts_->circuits.metrics();
+  text += certs::Ledger::metrics_head();
+  for (const auto& ledger : parts_->ledgers) {
+    if (ledger) text += ledger->metrics();
+  }
+  return text;
 }
 
 }  // namespace proxycore

@@ -37,6 +37,8 @@ constexpr Millis between_sweeps{10 * minute};
 constexpr Millis per_sweep{10 * minute};
 // What a look at the store may take.
 constexpr Millis per_look{60'000};
+// From then on a staging CA is asked first.
+constexpr std::uint32_t failures_before_rehearsal = 2;
 // Nobody waits longer, whatever a CA says. What is said to be later was said by a clock that was
 // ahead.
 constexpr std::int64_t longest_pause = 7 * day;
@@ -68,6 +70,7 @@ void adopt(const tls::Certificate& certificate, Story& story) {
   story.issuer = certificate.issuer();
   if (same) return;
   story.serial = certificate.serial();
+  story.ca.clear();  // whoever gave it will say so
   story.failures = 0;
   story.window_start_ms = story.window_end_ms = story.chosen_ms = story.ask_ms = 0;
 }
@@ -113,7 +116,7 @@ class Runner::Held {
 };
 
 // Tells, and keeps, how far a certificate has come.
-class Runner::Steps final : public acme::Progress {
+class Runner::Steps final : public Progress {
  public:
   Steps(Runner& runner, const Task& task, Story& story, const Deadline& by)
       : runner_(runner), task_(task), story_(story), by_(by) {}
@@ -134,6 +137,18 @@ class Runner::Steps final : public acme::Progress {
     auto saved = save_story(runner_.store_, story_, by_);
     unsaved_ = !saved;
     return saved;
+  }
+
+  void on_ca(std::string_view ca) override {
+    if (!story_.order_ca.empty() && story_.order_ca != ca) story_.order_url.clear();
+    story_.order_ca = ca;
+  }
+  void on_rehearsed(std::string_view ca) override {
+    add_attempt(story_, {.at_ms = runner_.options_.now_ms(),
+                         .what = "rehearse",
+                         .ok = true,
+                         .step = "done",
+                         .words = fmt::format("at the staging CA {}", ca)});
   }
 
   [[nodiscard]] std::string_view step() const noexcept { return step_; }
@@ -552,6 +567,7 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
       story.next_ms = due.at_ms;
       story.why = due.why;
       story.order_url.clear();
+      story.order_ca.clear();
       story.order_key.clear();
       return saved(look_ms(story));
     }
@@ -559,6 +575,7 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
     story.not_before = story.not_after = 0;
     story.serial.clear();
     story.issuer.clear();
+    story.ca.clear();
   }
   if (task.at_once) return std::nullopt;
 
@@ -604,10 +621,19 @@ Runner::Outcome Runner::order(Issuer& issuer, const Task& task, Story& story,
   show_status(task, "Requesting", nullptr, until);
 
   Steps steps(*this, task, story, until);
-  const Commission commission{
-      .wanted = task.wanted, .key_pem = key, .order_url = story.order_url, .replaces = chain};
+  const Commission commission{.wanted = task.wanted,
+                              .key_pem = key,
+                              .order_url = story.order_url,
+                              .order_ca = story.order_ca,
+                              .is_renewal = !chain.empty(),
+                              .ca = story.ca,
+                              .replaces = options_.acme.renew == "ari" ? chain : std::string(),
+                              .rehearse = story.failures >= failures_before_rehearsal};
   auto obtained = issuer.obtain(commission, steps, until);
-  if (!obtained && steps.unsaved()) return without_ca(obtained.error());
+  if (!obtained && (steps.unsaved() || issuer.hurdle() == Hurdle::ours)) {
+    return without_ca(obtained.error());
+  }
+  if (!obtained && issuer.hurdle() == Hurdle::limits) return held_back(story, obtained.error(), by);
   if (!obtained) return failed(task, story, issuer, what, steps.step(), obtained.error(), by);
   const CertBundle bundle{*std::move(obtained), std::move(key)};
   Outcome outcome = succeeded(task, story, bundle, what, until);
@@ -628,6 +654,7 @@ Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBund
     record.fence = static_cast<std::int64_t>(story.fence);
     PX_CHECK(replace(store_, record, now / second, by));
     adopt(*certificate, story);
+    story.ca = std::exchange(story.order_ca, {});
     story.failures = 0;
     story.order_url.clear();
     story.order_key.clear();
@@ -664,6 +691,25 @@ Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBund
   if (options_.happened) options_.happened({.event = "certificate.issued", .story = story});
   return {.done = renewed ? Done::renewed : Done::issued,
           .next_ms = is_written ? look_ms(story) : now + minute};
+}
+
+// Nothing was tried, so nothing has failed.
+Runner::Outcome Runner::held_back(Story& story, const Error& error, const Deadline& by) {
+  const std::int64_t now = options_.now_ms();
+  const Deadline until = Deadline::in(std::max(by.left(), Millis{10'000}));
+  story.state =
+      story.not_after * second > now ? CertificateState::valid : CertificateState::waiting;
+  story.next_ms = now + std::min(std::int64_t{error.retry_after_s} * second, longest_pause);
+  story.why = error.detail;
+  story.order_url.clear();
+  story.order_ca.clear();
+  story.order_key.clear();
+  log::info("certificate.held_back", {{"name", story.name}, {"why", error.detail}});
+  Outcome outcome{.next_ms = story.next_ms, .error = error};
+  if (auto saved = save_story(store_, story, until); !saved) {
+    outcome = {.next_ms = now + minute, .error = saved.error()};
+  }
+  return outcome;
 }
 
 Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& issuer,
@@ -717,6 +763,7 @@ Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& iss
   // What the CA has refused is over; what it did not come to say may still come to its end.
   if (error.code == Errc::denied || error.code == Errc::invalid || error.code == Errc::not_found) {
     story.order_url.clear();
+    story.order_ca.clear();
     story.order_key.clear();
   }
   outcome.next_ms = story.next_ms;
@@ -749,16 +796,16 @@ Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& b
   const Deadline until = (*held)->within(by);
   CertStore certificates(store_);
   PX_TRY(const auto bundles, certificates.find(name, until));
+  Story story;
+  if (auto kept = load_story(store_, name, until)) story = *std::move(kept);
   PX_TRY(const auto issuer, options_.issuer());
-  if (auto revoked = issuer->revoke(bundles.front(), reason, until); !revoked) {
+  if (auto revoked = issuer->revoke(story.ca, bundles.front(), reason, until); !revoked) {
     // It is revoked already.
     if (revoked.error().code != Errc::conflict) return revoked;
   }
   PX_TRY([[maybe_unused]] const bool erased, certificates.erase(name, until));
   (void)store_.erase(keys::previous(name), until);
 
-  Story story;
-  if (auto kept = load_story(store_, name, until)) story = *std::move(kept);
   story.name = name;
   story.fence = (*held)->token();
   const std::int64_t now = options_.now_ms();
@@ -772,6 +819,7 @@ Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& b
   story.not_before = story.not_after = 0;
   story.serial.clear();
   story.issuer.clear();
+  story.ca.clear();
   story.failures = 0;
   story.next_ms = reason == key_compromise ? now : now + day;
   story.why = "the one before was revoked";
@@ -799,7 +847,8 @@ void Runner::ask_for_proposal(Issuer& issuer, const std::string& chain, Story& s
   const std::int64_t now = options_.now_ms();
   constexpr std::int64_t otherwise = 6 * hour;
   const auto info = issuer.proposal(
-      chain, Deadline(std::min(by.at(), Deadline::Clock::now() + Millis{minute}), by.stop()));
+      story.ca, chain,
+      Deadline(std::min(by.at(), Deadline::Clock::now() + Millis{minute}), by.stop()));
   if (!info) {
     // What it said before still stands.
     story.ask_ms = now + (info.error().code == Errc::not_found ? day : otherwise);

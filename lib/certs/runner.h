@@ -136,6 +136,7 @@ class Runner {
                 Held& held, const Deadline& by);
   Outcome succeeded(const Task& task, Story& story, const CertBundle& bundle, std::string_view what,
                     const Deadline& by);
+  Outcome held_back(Story& story, const Error& error, const Deadline& by);
   Outcome failed(const Task& task, Story& story, const Issuer& issuer, std::string_view what,
                  std::string_view step, const Error& error, const Deadline& by);
   void note(const Task& task, const Story& story);

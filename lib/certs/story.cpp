@@ -47,6 +47,7 @@ std::string json_of(const CertificateStory& story) {
   time("not_after", story.not_after * 1'000);
   words("issuer", story.issuer);
   words("serial", story.serial);
+  words("ca", story.ca);
   json.key("attempts").begin_array();
   for (const CertificateAttempt& attempt : story.attempts) {
     json.begin_object();
@@ -134,11 +135,13 @@ Result<Story> story_from(std::string_view name, const Record& record) {
   PX_TRY(story.not_after, whole("not_after"));
   story.issuer = fields::text(record, "issuer");
   story.serial = fields::text(record, "serial");
+  story.ca = fields::text(record, "ca");
   auto attempts = attempts_in(fields::text(record, "attempts"));
   if (!attempts) return fields::field_error("attempts", attempts.error().detail);
   story.attempts = *std::move(attempts);
   story.wished = fields::boolean(record, "wished", false);
   story.order_url = fields::text(record, "order_url");
+  story.order_ca = fields::text(record, "order_ca");
   story.order_key = fields::text(record, "order_key");
   PX_TRY(story.window_start_ms, whole("window_start_ms"));
   PX_TRY(story.window_end_ms, whole("window_end_ms"));
@@ -171,9 +174,11 @@ Record record_of(const Story& story) {
   set_number("not_after", story.not_after);
   set_text("issuer", story.issuer);
   set_text("serial", story.serial);
+  set_text("ca", story.ca);
   set("attempts", spelled(story.attempts));
   if (story.wished) set("wished", fields::spelled(true));
   set_text("order_url", story.order_url);
+  set_text("order_ca", story.order_ca);
   set_text("order_key", story.order_key);
   set_number("window_start_ms", story.window_start_ms);
   set_number("window_end_ms", story.window_end_ms);

@@ -22,6 +22,7 @@ namespace proxycore::certs {
 struct Story : CertificateStory {
   bool wished = false;         // because somebody asked for the name, not because a host names it
   std::string order_url = {};  // the order that is not finished; empty: none
+  std::string order_ca = {};   // whose it is; empty: not known
   std::string order_key = {};  // the private key of its certificate, sealed
   // The CA's proposal for the renewal of `serial`, milliseconds since 1970; 0: none.
   std::int64_t window_start_ms = 0;

@@ -68,13 +68,15 @@ constexpr std::optional<Member> member(std::string_view key) noexcept {
 }
 
 // Of proxycore alone: what happened to a name's certificate and comes next, names that visitors
-// wait for, the certificate before the present one, CAs' accounts, TXT records to be removed, and
-// who wrote what.
+// wait for, the certificate beside the present one and the one before it, CAs' accounts and limits,
+// TXT records to be removed, and who wrote what.
 inline constexpr std::string_view own_prefix = "proxycore_";  // of all of them
 inline constexpr std::string_view story_prefix = "proxycore_story_";
 inline constexpr std::string_view wish_prefix = "proxycore_wish_";
+inline constexpr std::string_view rsa_prefix = "proxycore_rsa_";
 inline constexpr std::string_view previous_prefix = "proxycore_previous_";
 inline constexpr std::string_view acme_account_prefix = "proxycore_acme_account_";
+inline constexpr std::string_view ledger_prefix = "proxycore_ledger_";
 inline constexpr std::string_view txt_prefix = "proxycore_txt_";
 inline constexpr std::string_view audit_prefix = "proxycore_audit_";
 
@@ -126,6 +128,10 @@ inline std::string api_token(std::string_view id) {
 // JSON of the certificate of a host name or, literally, a wildcard.
 inline std::string certificate(std::string_view name) {
   return detail::join(name, certificate_suffix);
+}
+// The one with an RSA key beside it, in the same form.
+inline std::string rsa_certificate(std::string_view name) {
+  return detail::join(rsa_prefix, name);
 }
 // The key authorization of an HTTP-01 challenge.
 inline std::string challenge(std::string_view domain, std::string_view token) {

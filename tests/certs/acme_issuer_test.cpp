@@ -115,7 +115,7 @@ void serves(const CertBundle& bundle, std::string_view name) {
 }
 
 // One certificate, with a new key.
-Result<CertBundle> get(AcmeIssuer& issuer, const certs::Wanted& wanted, acme::Progress& told) {
+Result<CertBundle> get(AcmeIssuer& issuer, const certs::Wanted& wanted, certs::Progress& told) {
   const std::string key = good(acme::new_key());
   PX_TRY(std::string chain, issuer.obtain({.wanted = wanted, .key_pem = key}, told, soon()));
   return CertBundle{std::move(chain), key};
@@ -272,10 +272,10 @@ TEST_CASE("acme issuer, pebble: what it revokes is revoked, also by a new runner
   const std::string serial = good(tls::Certificate::load(bundle))->serial();
   CHECK(pebble.status_of(serial) == "Valid");
   AcmeIssuer issuer = rig.issuer(acme, pebble.ca_pem());
-  REQUIRE(issuer.revoke(bundle, 1, soon()));
+  REQUIRE(issuer.revoke("", bundle, 1, soon()));
   CHECK(pebble.status_of(serial) == "Revoked");
   // Whoever died between the CA's answer and the store has it to do again.
-  const auto again = issuer.revoke(bundle, 1, soon());
+  const auto again = issuer.revoke("", bundle, 1, soon());
   REQUIRE_FALSE(again);
   CHECK(again.error().code == Errc::conflict);
 }
@@ -290,28 +290,24 @@ TEST_CASE("acme issuer: it tells when the CA wants to renew, or that it does not
                        R"("end":"2033-05-19T03:33:20Z"}})",
                        {{"Retry-After", "3600"}}};
   });
-  Config::Acme acme = account_at(ca.url());
-  AcmeIssuer issuer = rig.issuer(acme);
+  AcmeIssuer issuer = rig.issuer(account_at(ca.url()));
   ToldProgress told;
   const CertBundle bundle = good(get(issuer, plain("a.test"), told));
-  const acme::RenewalInfo info = good(issuer.proposal(bundle.chain_pem, soon()));
+  const acme::RenewalInfo info = good(issuer.proposal("", bundle.chain_pem, soon()));
   CHECK(info.start == 2'000'000'000);
   CHECK(info.end == 2'000'086'400);
   CHECK(info.retry_after_s == 3'600);
   says = false;
-  CHECK_FALSE(issuer.proposal(bundle.chain_pem, soon()));
-  // A renewal says what it follows, where renewals are by the CA's proposal.
-  const auto renew = [&](AcmeIssuer& with) {
+  CHECK_FALSE(issuer.proposal("", bundle.chain_pem, soon()));
+  // A renewal says what it follows, if it is to.
+  const auto renew = [&](const std::string& replaces) {
     const certs::Wanted wanted = plain("a.test");
-    good(with.obtain(
-        {.wanted = wanted, .key_pem = good(acme::new_key()), .replaces = bundle.chain_pem}, told,
-        soon()));
+    good(issuer.obtain({.wanted = wanted, .key_pem = good(acme::new_key()), .replaces = replaces},
+                       told, soon()));
     return ca.payload("new-order").find("replaces") != std::string::npos;
   };
-  CHECK(renew(issuer));
-  acme.renew = "lifetime";
-  AcmeIssuer by_lifetime = rig.issuer(acme);
-  CHECK_FALSE(renew(by_lifetime));
+  CHECK(renew(bundle.chain_pem));
+  CHECK_FALSE(renew(""));
 }
 
 TEST_CASE("acme issuer: an order of somebody who died is gone on with, in the same account") {

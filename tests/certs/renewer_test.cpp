@@ -2,6 +2,8 @@
 #include "plugin_paths.h"
 #include "support/away_store.h"
 #include "support/fake_ca.h"
+#include "support/forward_proxy.h"
+#include "support/http_server.h"
 #include "support/temp_dir.h"
 #include <proxycore/cert.h>
 #include <proxycore/config.h>
@@ -126,6 +128,12 @@ TEST_CASE("renewer: what it cannot be made with is named by its key, without wha
     rig.config.renew.plugins = rig.dir.file("plugins");
     CHECK(has(rig.refused().detail, "bad.so"));
   }
+  SUBCASE("the proxy is no address") {
+    rig.config.renew.proxy = "http://" + secret + "@host/";
+    const Error error = rig.refused();
+    CHECK(error.detail.starts_with("renew.proxy: "));
+    CHECK_FALSE(has(error.message(), secret));
+  }
   SUBCASE("the webhook is no address") {
     rig.config.renew.webhook = "ftp://user:" + secret + "@host/";
     const Error error = rig.refused();
@@ -181,6 +189,24 @@ TEST_CASE("renewer: it gets what hosts want, and tells the story of each") {
   // Another process reads the same, without a runner.
   CHECK(good(certificate_stories(*rig.store, soon())).size() == 2);
   CHECK(has(renewer->metrics(), "proxycore_renew_attempts_total{result=\"issued\"} 2"));
+}
+
+TEST_CASE("renewer: CA and webhook are reached by the proxy, if there is one") {
+  Rig rig;
+  test::HttpServer webhook([](const test::Ask&) { return test::Reply{.status = 204}; });
+  const test::ForwardProxy proxy({.credentials = "user:" + secret});
+  rig.config.renew.proxy = proxy.url();
+  rig.config.renew.webhook = webhook.url("/told");
+  rig.host("app.example.test");
+  CHECK(good(rig.renewer()->run_once(soon())).issued == 1);
+  CHECK(webhook.requests() == 1);
+  const auto asked = proxy.asked();
+  const auto was = [&](const std::string& line) {
+    return std::find(asked.begin(), asked.end(), line) != asked.end();
+  };
+  CHECK(was("GET " + rig.ca.url()));
+  CHECK(was("POST " + rig.ca.url("/new-order")));
+  CHECK(was("POST " + webhook.url("/told")));
 }
 
 TEST_CASE("renewer: one is got now, and revoked, by its name") {

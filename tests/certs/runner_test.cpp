@@ -215,6 +215,76 @@ TEST_CASE("runner: a CA that is down is left alone by all names, which are not b
   CHECK(runner.run_once(soon())->issued == 3);
 }
 
+TEST_CASE("runner: where limits leave no room a name waits, and nothing has failed") {
+  Rig rig;
+  rig.host("app.example.test");
+  rig.ca.refuse = [](const Commission&) -> std::optional<QuickCa::Refusal> {
+    return QuickCa::Refusal{.error = {Errc::limit, "the rate limits leave no room", 7'200},
+                            .hurdle = Hurdle::limits};
+  };
+  Runner runner(*rig.store, rig.options());
+  const auto summary = runner.run_once(soon());
+  REQUIRE(summary);
+  CHECK(summary->failed == 0);
+  CHECK(summary->waiting == 1);
+  const Story held = rig.story("app.example.test");
+  CHECK(held.state == CertificateState::waiting);
+  CHECK(held.failures == 0);
+  CHECK(held.attempts.empty());
+  CHECK(held.why == "the rate limits leave no room");
+  CHECK(held.next_ms == rig.ca.now_ms + 120 * minute);
+  rig.ca.refuse = {};
+  rig.ca.now_ms += 119 * minute;
+  Runner other(*rig.store, rig.options());
+  CHECK(other.run_once(soon())->issued == 0);
+  rig.ca.now_ms += 2 * minute;
+  CHECK(other.run_once(soon())->issued == 1);
+}
+
+TEST_CASE("runner: what cannot be kept beside the certificate is no fault of the CA's") {
+  Rig rig;
+  rig.host("app.example.test");
+  rig.host("www.example.test");
+  bool away = true;
+  rig.ca.refuse = [&](const Commission&) -> std::optional<QuickCa::Refusal> {
+    if (!std::exchange(away, false)) return std::nullopt;
+    return QuickCa::Refusal{.error = {Errc::io, "disk full"}, .hurdle = Hurdle::ours};
+  };
+  Runner runner(*rig.store, rig.options());
+  const auto summary = runner.run_once(soon());
+  REQUIRE(summary);
+  // The other name does not wait for anything.
+  CHECK(summary->issued == 1);
+  CHECK(summary->failed == 0);
+}
+
+TEST_CASE("runner: the story tells which CA gave a certificate, and that it was tried before") {
+  Rig rig;
+  rig.host("app.example.test");
+  std::vector<std::string> asked;
+  rig.ca.refuse = [&](const Commission& commission) -> std::optional<QuickCa::Refusal> {
+    asked.push_back(commission.ca + (commission.is_renewal ? " renewal" : "") +
+                    (commission.rehearse ? " rehearsed" : ""));
+    if (asked.size() > 2) return std::nullopt;
+    return refusal("dns");
+  };
+  Runner runner(*rig.store, rig.options());
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(runner.run_once(soon()));
+    rig.ca.now_ms += 10 * minute;
+  }
+  const Story story = rig.story("app.example.test");
+  CHECK(story.ca == "quick.test");
+  CHECK(story.order_ca.empty());
+  REQUIRE(story.attempts.size() == 4);
+  CHECK(story.attempts[0].what == "issue");
+  CHECK(story.attempts[1].what == "rehearse");
+  CHECK(story.attempts[1].words == "at the staging CA staging.quick.test");
+  rig.ca.now_ms += 70 * day;
+  REQUIRE(runner.run_once(soon()));
+  CHECK(asked == std::vector<std::string>{"", "", " rehearsed", "quick.test renewal"});
+}
+
 TEST_CASE("runner: an order is gone on with, with its key, after the runner was killed") {
   Rig rig;
   rig.host("app.example.test");

@@ -34,6 +34,8 @@ Story full() {
       {.at_ms = 4, .what = "issue", .ok = true, .step = "done", .words = {}}};
   story.wished = true;
   story.order_url = "https://ca.example.test/order/1";
+  story.ca = "ca.example.test";
+  story.order_ca = "other.example.test";
   story.order_key = "sealed:1:abc";
   story.window_start_ms = 10;
   story.window_end_ms = 20;

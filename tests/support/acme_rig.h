@@ -5,6 +5,7 @@
 #pragma once
 
 #include "acme/http01.h"
+#include "certs/issuer.h"
 #include "support/http_server.h"
 #include <proxycore/acme.h>
 
@@ -61,7 +62,7 @@ class TokenServer {
 };
 
 // Remembers what it is told, and ends the work at one step.
-class ToldProgress final : public acme::Progress {
+class ToldProgress final : public certs::Progress {
  public:
   Result<void> on_step(acme::Step step, std::string_view detail) override {
     steps.push_back(std::string(acme::name_of(step)) + " " + std::string(detail));

@@ -27,6 +27,7 @@ class QuickCa {
   struct Refusal {
     Error error;
     acme::Problem problem = {};
+    certs::Hurdle hurdle = certs::Hurdle::ca;
   };
 
   std::atomic<std::int64_t> now_ms{std::int64_t{std::time(nullptr)} * 1'000};
@@ -50,9 +51,12 @@ class QuickCa {
    public:
     explicit One(QuickCa& ca) : ca_(ca) {}
 
-    Result<std::string> obtain(const certs::Commission& commission, acme::Progress& progress,
+    Result<std::string> obtain(const certs::Commission& commission, certs::Progress& progress,
                                const Deadline& /*by*/) override {
       problem_ = {};
+      hurdle_ = certs::Hurdle::ca;
+      progress.on_ca("quick.test");
+      if (commission.rehearse) progress.on_rehearsed("staging.quick.test");
       using acme::Step;
       const std::string& name = commission.wanted.name;
       for (const Step step : {Step::order, Step::present, Step::validate, Step::finalize}) {
@@ -66,6 +70,7 @@ class QuickCa {
       if (ca_.refuse) {
         if (auto refusal = ca_.refuse(commission)) {
           problem_ = refusal->problem;
+          hurdle_ = refusal->hurdle;
           return refusal->error;
         }
       }
@@ -76,23 +81,26 @@ class QuickCa {
                                                            .not_before = begin,
                                                            .not_after = begin + ca_.lifetime_s});
     }
-    Result<acme::RenewalInfo> proposal(std::string_view chain, const Deadline& /*by*/) override {
+    Result<acme::RenewalInfo> proposal(std::string_view /*ca*/, std::string_view chain,
+                                       const Deadline& /*by*/) override {
       const std::lock_guard lock(ca_.mutex_);
       ++ca_.asked;
       if (ca_.propose) return ca_.propose(chain);
       return Error{Errc::not_found, "the CA proposes nothing"};
     }
-    Result<void> revoke(const CertBundle& /*bundle*/, int /*reason*/,
+    Result<void> revoke(std::string_view /*ca*/, const CertBundle& /*bundle*/, int /*reason*/,
                         const Deadline& /*by*/) override {
       const std::lock_guard lock(ca_.mutex_);
       ++ca_.revoked;
       return {};
     }
     [[nodiscard]] const acme::Problem& problem() const noexcept override { return problem_; }
+    [[nodiscard]] certs::Hurdle hurdle() const noexcept override { return hurdle_; }
 
    private:
     QuickCa& ca_;
     acme::Problem problem_;
+    certs::Hurdle hurdle_ = certs::Hurdle::ca;
   };
 
   Authority authority_{Wanted{.common_name = "fake root"}};
