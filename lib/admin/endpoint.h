@@ -8,6 +8,7 @@
 
 #include "auth/access.h"
 #include "base/json.h"
+#include "base/unique_function.h"
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
 #include <proxycore/handler.h>
@@ -114,8 +115,8 @@ struct Reply {
   std::vector<std::pair<std::string, std::string>> fields = {};
   std::string etag = {};                // without quotes (tag_of); empty: for GET that of `body`
   std::optional<Problem> problem = {};  // in place of all of the above but `fields`
-  // Takes over after `fields` were sent: the body comes bit by bit.
-  std::function<void(std::unique_ptr<ResponseStream> stream)> stream = {};
+  // Takes over where the body comes bit by bit: `begin` sends the head.
+  std::function<void(base::UniqueFunction<std::unique_ptr<ResponseStream>()> begin)> stream = {};
 };
 
 // The manager's parts, which endpoints work with.

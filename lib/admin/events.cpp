@@ -130,11 +130,18 @@ void Events::stop() {
   readers_.clear();
 }
 
-void Events::add(std::unique_ptr<ResponseStream> stream, Who who) {
+Result<void> Events::check_room() {
+  const std::lock_guard lock(mutex_);
+  if (stopped_) return Error{Errc::cancelled, "the manager is stopping"};
+  if (readers_count_ < max_readers) return {};
+  return Error{Errc::busy, "so many listen already"};
+}
+
+void Events::add(Begin begin, Who who) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   ++readers_count_;
-  coming_.push_back({.stream = std::move(stream), .who = std::move(who)});
+  coming_.push_back({.begin = std::move(begin), .who = std::move(who)});
   wake_.notify_all();
 }
 
@@ -144,6 +151,7 @@ void Events::run(const std::stop_token& stop) {
   std::set<std::string, std::less<>> failed;
   while (!stop.stop_requested()) {
     std::set<std::string, std::less<>> changed;
+    std::vector<Reader> coming;
     bool look = false;
     {
       std::unique_lock lock(mutex_);
@@ -152,8 +160,11 @@ void Events::run(const std::stop_token& stop) {
       if (stop.stop_requested()) return;
       changed.swap(changed_);
       look = std::exchange(rights_changed_, false) || !coming_.empty();
-      for (Reader& reader : coming_) readers_.push_back(std::move(reader));
-      coming_.clear();
+      coming.swap(coming_);
+    }
+    for (Reader& reader : coming) {
+      reader.stream = reader.begin();
+      readers_.push_back(std::move(reader));
     }
     const auto now = Deadline::Clock::now();
     if (now >= beat) {
@@ -269,7 +280,7 @@ void Events::send(std::string_view text, const std::function<bool(const auth::Ca
 }
 
 Result<Reply> listen_to_events(Context& admin, const Call& call) {
-  if (admin.events.full()) return Error{Errc::busy, "too many listen already"};
+  PX_CHECK(admin.events.check_room());
   const auto who = [&accounts = admin.accounts, caller = call.caller,
                     credential = std::string(call.credential)]() -> std::optional<auth::Caller> {
     auto now = accounts.caller_of(credential, caller.how, Deadline::in(per_look));
@@ -279,8 +290,8 @@ Result<Reply> listen_to_events(Context& admin, const Call& call) {
   };
   return Reply{.body = std::string(greeting),
                .fields = {{"Content-Type", "text/event-stream"}},
-               .stream = [&events = admin.events, who](std::unique_ptr<ResponseStream> stream) {
-                 events.add(std::move(stream), who);
+               .stream = [&events = admin.events, who](Events::Begin begin) {
+                 events.add(std::move(begin), who);
                }};
 }
 

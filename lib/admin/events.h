@@ -52,16 +52,21 @@ class Events {
   // Ends all streams. Not from a callback.
   void stop();
 
-  [[nodiscard]] bool full() const noexcept { return readers_count_ >= max_readers; }
-  // After stop() the stream ends at once.
-  void add(std::unique_ptr<ResponseStream> stream, Who who);
+  // Sends the head of a stream; what is told after that is in it.
+  using Begin = base::UniqueFunction<std::unique_ptr<ResponseStream>()>;
+
+  // Errors: busy (max_readers listen already), cancelled (after stop()).
+  Result<void> check_room();
+  // `begin` is called on the thread of Events; it dies uncalled after stop().
+  void add(Begin begin, Who who);
 
  private:
   struct Model;
   static const Model models[];
   struct Reader {
-    std::unique_ptr<ResponseStream> stream;
+    Begin begin;
     Who who;
+    std::unique_ptr<ResponseStream> stream = {};
     std::optional<auth::Caller> caller = {};
   };
 

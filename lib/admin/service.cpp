@@ -267,11 +267,13 @@ class AdminService::Parts {
 
     void respond(Reply reply) {
       answered_ = true;
-      const auto begin = std::exchange(reply.stream, {});
+      const auto take_over = std::exchange(reply.stream, {});
       Response response = response_of(std::move(reply), request_);
       add_security_fields(response, request_);
-      if (!begin || response.status != 200) return responder_.respond(std::move(response));
-      if (auto stream = responder_.begin(std::move(response))) begin(std::move(stream));
+      if (!take_over) return responder_.respond(std::move(response));
+      take_over([responder = std::move(responder_), head = std::move(response)]() mutable {
+        return responder.begin(std::move(head));
+      });
     }
 
     Parts& parts_;
