@@ -4,14 +4,18 @@
 // Thread: see endpoint.h.
 #pragma once
 
+#include "admin/audit_routes.h"
 #include "admin/cert_routes.h"
 #include "admin/dns_routes.h"
 #include "admin/endpoint.h"
 #include "admin/events.h"
 #include "admin/host_routes.h"
 #include "admin/openapi.h"
+#include "admin/permission_routes.h"
 #include "admin/service.h"
 #include "admin/system_routes.h"
+#include "admin/token_routes.h"
+#include "admin/user_routes.h"
 
 namespace proxycore::admin {
 
@@ -24,6 +28,62 @@ inline constexpr Endpoint endpoints[] = {
      "This document.", "", "Anything"},
     {Method::get, "/api/events", Need::viewer_of_any, listen_to_events,
      "Tells what changes, as server-sent events, as far as the caller may see it.", "", "Event"},
+
+    {Method::post, "/api/auth/login", Need::nothing, log_in,
+     "Begins a session: its token, or with `cookie` the pages' cookie.", "Login", "LoggedIn", "",
+     Lane::password},
+    {Method::post, "/api/auth/logout", Need::nothing, log_out,  //
+     "Ends the caller's session.", "", "Message"},
+    {Method::get, "/api/auth/logout", Need::nothing, log_out,  //
+     "As POST, for old clients.", "", "Message"},
+    {Method::get, "/api/auth/session", Need::login, show_session,
+     "Who the caller is, and what they may do.", "", "Session"},
+
+    {Method::get, "/api/user", Need::admin, list_users,
+     "Lists users: their names, or their records (detail).", "", "UserList", "detail"},
+    {Method::post, "/api/user", Need::admin, add_user,  //
+     "Adds a user.", "NewUser", "ChangedUser", "", Lane::password},
+    {Method::get, "/api/user/me", Need::login, show_me,  //
+     "The caller's name, and rights by domain.", "", "Me"},
+    {Method::put, "/api/user/password", Need::login, set_own_password,
+     "Sets the caller's password; their other sessions end.", "NewPassword", "UserRecord", "",
+     Lane::password},
+    {Method::put, "/api/user/password/:user", Need::admin, set_password_of,
+     "Sets a user's password; their sessions end.", "NewPassword", "UserRecord", "",
+     Lane::password},
+    {Method::get, "/api/user/:user", Need::admin, show_user,  //
+     "One user.", "", "UserRecord"},
+    {Method::put, "/api/user/:user", Need::admin, change_user,
+     "Lets a user log in, or not; then their sessions end.", "UserChange", "UserRecord"},
+    {Method::del, "/api/user/:user", Need::admin, remove_user,
+     "Removes a user with their sessions, API tokens and permissions.", "", "UserRecord"},
+
+    {Method::get, "/api/permission", Need::admin, list_permissions,
+     "Lists who has which role, and where.", "", "PermissionList"},
+    {Method::post, "/api/permission", Need::admin, add_permission,
+     "Gives a role, everywhere or for a domain.", "NewPermission", "ChangedPermission"},
+    {Method::get, "/api/permission/subjects", Need::admin, list_subjects,
+     "Who can be given a role.", "", "Subjects"},
+    {Method::put, "/api/permission/:id", Need::admin, change_permission,
+     "Puts another permission in the place of one.", "PermissionChange", "ChangedPermission"},
+    {Method::del, "/api/permission/:id", Need::admin, remove_permission, "Takes a role away.", "",
+     "Message"},
+
+    {Method::get, "/api/api-token", Need::login, list_api_tokens,
+     "Lists the caller's API tokens; administrators see all.", "", "ApiTokenList"},
+    {Method::post, "/api/api-token", Need::login, add_api_token,
+     "Makes an API token; its secret is shown this once.", "NewApiToken", "MadeApiToken"},
+    {Method::get, "/api/api-token/:id", Need::login, show_api_token,  //
+     "One API token.", "", "OneApiToken"},
+    {Method::put, "/api/api-token/:id", Need::login, change_api_token,
+     "Changes what the body has of an API token.", "ApiTokenChange", "OneApiToken"},
+    {Method::del, "/api/api-token/:id", Need::login, remove_api_token,  //
+     "Revokes an API token.", "", "Message"},
+    {Method::post, "/api/api-token/:id/rotate", Need::login, rotate_api_token,
+     "Makes a new secret for an API token; the old one ends.", "", "MadeApiToken"},
+
+    {Method::get, "/api/audit", Need::admin, list_audit, "Who changed what, the newest first.", "",
+     "Audit", "limit cursor"},
 
     {Method::get, "/api/host", Need::viewer_of_any, list_hosts,
      "Lists hosts: all names, all records (detail), or a page of records (limit).", "", "HostList",

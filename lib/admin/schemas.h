@@ -39,6 +39,103 @@ inline constexpr Schema schemas[] = {
      R"("pattern":"^model:[A-Za-z]+:(create|update|remove):"},)"
      R"("data":{"type":["object","null"]}}})"},
 
+    {"Login", R"({"type":"object","required":["username","password"],"properties":{)"
+              R"("username":{"type":"string"},"password":{"type":"string"},)"
+              R"("cookie":{"type":"boolean","description":"For pages: no token is shown."}}})"},
+    {"LoggedIn",
+     R"({"type":"object","required":["login","message"],"properties":{"login":{"const":true},)"
+     R"("token":{"type":"string"},"csrf":{"type":"string"},"message":{"type":"string"}}})"},
+    {"Role", R"({"enum":["viewer","manager","admin"]})"},
+    {"Session",
+     R"({"type":"object","required":["username","admin","open","password_expired","grants",)"
+     R"("at_most","ends"],"properties":{"username":{"type":"string"},"admin":{"type":"boolean"},)"
+     R"("open":{"type":"boolean","description":"Everybody is an administrator."},)"
+     R"("password_expired":{"type":"boolean"},"csrf":{"type":"string"},)"
+     R"("grants":{"type":"array","items":{"type":"object","required":["role","domain"],)"
+     R"("properties":{"role":)" PX_REF("Role") R"(,"domain":{"type":"string"}}}},)"
+                                               R"("at_most":)" PX_REF(
+                                                   "Role") R"(,"ends":{"type":"integer"}}})"},
+    {"User",
+     R"({"type":"object","required":["username","backing","disabled"],"properties":{)"
+     R"("username":{"type":"string"},"backing":{"type":"string"},"disabled":{"type":"boolean"},)"
+     R"("created_by":{"type":"string"},"created_on":{"type":"string"},)"
+     R"("updated_by":{"type":"string"},"updated_on":{"type":"string"}}})"},
+    {"UserList",
+     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array",)"
+     R"("items":{"oneOf":[{"type":"string"},)" PX_REF("User") R"(]}}}})"},
+    {"UserRecord",
+     R"({"type":"object","required":["results"],"properties":{"results":)" PX_REF("User") R"(}})"},
+    {"ChangedUser",
+     R"({"allOf":[)" PX_REF("User") R"(],"required":["message"],)"
+                                    R"("properties":{"message":{"type":"string"}}})"},
+    {"NewUser", R"({"type":"object","required":["username","password"],"properties":{)"
+                R"("username":{"type":"string","maxLength":64,"pattern":"^[A-Za-z0-9._@-]+$"},)"
+                R"("password":{"type":"string","minLength":8,"maxLength":72}}})"},
+    {"UserChange", R"({"type":"object","required":["disabled"],"properties":{)"
+                   R"("disabled":{"type":"boolean"}}})"},
+    {"NewPassword", R"({"type":"object","required":["password"],"properties":{)"
+                    R"("password":{"type":"string","minLength":8,"maxLength":72}}})"},
+    {"Me",
+     R"({"type":"object","required":["username","isAdmin","global","domains"],"properties":{)"
+     R"("username":{"type":"string"},"isAdmin":{"type":"boolean"},)"
+     R"("global":{"oneOf":[{"type":"null"},)" PX_REF(
+         "Role") R"(]},)"
+                 R"("domains":{"type":"object","additionalProperties":)" PX_REF("Role") R"(}}})"},
+    {"PermissionFields",
+     R"({"type":"object","properties":{"subjectType":{"const":"user"},)"
+     R"("subject":{"type":"string"},"scope":{"enum":["global","domain"]},)"
+     R"("domain":{"type":"string","description":"With all names below it; * is one label, ** any )"
+     R"(number."},"role":)" PX_REF("Role") R"(}})"},
+    {"NewPermission",
+     R"({"allOf":[)" PX_REF("PermissionFields") R"(],)"
+                                                R"("required":["subject","role"]})"},
+    {"PermissionChange", PX_REF("PermissionFields")},
+    {"Permission",
+     R"({"type":"object","required":["id","subjectType","subject","scope","domain","role"],)"
+     R"("properties":{"id":{"type":"string"},"subjectType":{"enum":["user","group"]},)"
+     R"("subject":{"type":"string"},"scope":{"enum":["global","domain"]},)"
+     R"("domain":{"type":"string"},"role":)" PX_REF(
+         "Role") R"(,)"
+                 R"("created_by":{"type":"string"},"created_on":{"type":"string"}}})"},
+    {"PermissionList",
+     R"({"type":"object","required":["results","open"],"properties":{"results":{"type":"array",)"
+     R"("items":)" PX_REF("Permission") R"(},"open":{"type":"boolean"}}})"},
+    {"ChangedPermission",
+     R"({"allOf":[)" PX_REF("Permission") R"(],"required":["message"],)"
+                                          R"("properties":{"message":{"type":"string"}}})"},
+    {"Subjects", R"({"type":"object","required":["users","groups"],"properties":{)"
+                 R"("users":{"type":"array","items":{"type":"string"}},)"
+                 R"("groups":{"type":"array","items":{"type":"string"}}}})"},
+    {"ApiTokenFields",
+     R"({"type":"object","properties":{"name":{"type":"string","minLength":1,"maxLength":255},)"
+     R"("description":{"type":"string","maxLength":1000},"role":)" PX_REF(
+         "Role") R"(,)"
+                 R"("expires_at":{"type":"integer","description":"Milliseconds since 1970; 0: never."},)"
+                 R"("expires_in_days":{"type":["integer","string"],"description":"In its place."}}})"},
+    {"NewApiToken", R"({"allOf":[)" PX_REF("ApiTokenFields") R"(],"required":["name"]})"},
+    {"ApiTokenChange", PX_REF("ApiTokenFields")},
+    {"ApiToken",
+     R"({"type":"object","required":["id","name","description","created_by","role","created_on",)"
+     R"("expires_at","last_used_on","is_valid"],"properties":{"id":{"type":"string"},)"
+     R"("name":{"type":"string"},"description":{"type":"string"},)"
+     R"("created_by":{"type":"string"},"role":{"enum":["none","viewer","manager","admin"]},)"
+     R"("created_on":{"type":"string"},"expires_at":{"type":"integer"},)"
+     R"("last_used_on":{"type":"integer"},"is_valid":{"type":"boolean"}}})"},
+    {"ApiTokenList",
+     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array",)"
+     R"("items":)" PX_REF("ApiToken") R"(}}})"},
+    {"OneApiToken", R"({"type":"object","required":["results"],"properties":{"results":)" PX_REF(
+                        "ApiToken") R"(}})"},
+    {"MadeApiToken",
+     R"({"type":"object","required":["results","token","message"],"properties":{"results":)" PX_REF(
+         "ApiToken") R"(,"token":{"type":"string"},"message":{"type":"string"}}})"},
+    {"Audit",
+     R"({"type":"object","required":["results","next"],"properties":{"results":{"type":"array",)"
+     R"("items":{"type":"object","required":["id","at","who","how","what","key","changes"],)"
+     R"("properties":{"id":{"type":"string"},"at":{"type":"integer"},"who":{"type":"string"},)"
+     R"("how":{"type":"string"},"what":{"type":"string"},"key":{"type":"string"},)"
+     R"("changes":{"type":"object"}}}},"next":{"type":["string","null"]}}})"},
+
     {"HostFields",
      R"({"type":"object","properties":{)"
      R"("host":{"type":"string","description":"Name or pattern: * is one label, ** are several."},)"
@@ -106,19 +203,18 @@ inline constexpr Schema schemas[] = {
      R"("issuer":{"type":"string"},"serial":{"type":"string"},)"
      R"("attempts":{"type":"array","items":{"type":"object"}}}})"},
     {"StoryList",
-     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array","items":)"
-     PX_REF("Story") R"(},"total":{"type":"integer"},"next":{"type":"string"}}})"},
+     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array","items":)" PX_REF(
+         "Story") R"(},"total":{"type":"integer"},"next":{"type":"string"}}})"},
     {"OneStory",
      R"({"type":"object","required":["results"],"properties":{"results":)" PX_REF("Story") R"(}})"},
     {"Certificate",
      R"({"type":"object","required":["fullchain_pem","privkey_pem"],"properties":{)"
      R"("fullchain_pem":{"type":"string"},"cert_pem":{"type":"string"},)"
      R"("csr_pem":{"type":"string"},"expiry":{"type":"integer"},)"
-     R"("real_expiry":{"type":"integer"},"privkey_pem":{"oneOf":[{"type":"string"},)"
-     PX_REF("Secret") R"(]}}})"},
-    {"Secret",
-     R"({"type":"object","description":"Stands for a secret, which is never shown.",)"
-     R"("required":["set"],"properties":{"set":{"type":"boolean"}}})"},
+     R"("real_expiry":{"type":"integer"},"privkey_pem":{"oneOf":[{"type":"string"},)" PX_REF(
+         "Secret") R"(]}}})"},
+    {"Secret", R"({"type":"object","description":"Stands for a secret, which is never shown.",)"
+               R"("required":["set"],"properties":{"set":{"type":"boolean"}}})"},
 
     {"NewDnsProvider",
      R"({"type":"object","description":"And what OPTIONS /api/dns says that the type wants.",)"
@@ -133,8 +229,8 @@ inline constexpr Schema schemas[] = {
      R"("id":{"type":"string"},"name":{"type":"string"},"dnsProvider":{"type":"string"},)"
      R"("displayName":{"type":"string"},"created_by":{"type":"string"},)"
      R"("created_on":{"type":"string"},"updated_by":{"type":"string"},)"
-     R"("updated_on":{"type":"string"},"domains":{"type":"array","items":)"
-     PX_REF("Domain") R"(}}})"},
+     R"("updated_on":{"type":"string"},"domains":{"type":"array","items":)" PX_REF(
+         "Domain") R"(}}})"},
     {"DnsProviderList",
      R"({"type":"object","required":["results"],"properties":{"results":{"type":"array",)"
      R"("items":{"oneOf":[{"type":"string"},)" PX_REF("DnsProvider") R"(]}}}})"},
@@ -142,8 +238,9 @@ inline constexpr Schema schemas[] = {
      R"({"type":"object","required":["item","results"],"properties":{"item":{"type":"string"},)"
      R"("results":)" PX_REF("DnsProvider") R"(}})"},
     {"ChangedDnsProvider",
-     R"({"allOf":[)" PX_REF("DnsProvider") R"(],"required":["message"],"properties":{)"
-     R"("message":{"type":"string"},"__requestedHost":{"type":"string"}}})"},
+     R"({"allOf":[)" PX_REF(
+         "DnsProvider") R"(],"required":["message"],"properties":{)"
+                        R"("message":{"type":"string"},"__requestedHost":{"type":"string"}}})"},
     {"DnsTypeList",
      R"({"type":"object","required":["results"],"properties":{"results":{"type":"array","items":{)"
      R"("type":"object","required":["name","displayName","fields"],"properties":{)"
@@ -153,29 +250,27 @@ inline constexpr Schema schemas[] = {
      R"("displayName":{"type":"string"},"type":{"const":"string"},)"
      R"("isRequired":{"type":"boolean"},"isPrivate":{"type":"boolean"},)"
      R"("help":{"type":"string"}}}}}}}}})"},
-    {"Domain",
-     R"({"type":"object","required":["domain","dnsProvider_id"],"properties":{)"
-     R"("domain":{"type":"string"},"dnsProvider_id":{"type":"string"},)"
-     R"("zoneId":{"type":"string"},"created_by":{"type":"string"},)"
-     R"("created_on":{"type":"string"},"updated_by":{"type":"string"},)"
-     R"("updated_on":{"type":"string"},"dnsProvider":)" PX_REF("DnsProvider") R"(}})"},
+    {"Domain", R"({"type":"object","required":["domain","dnsProvider_id"],"properties":{)"
+               R"("domain":{"type":"string"},"dnsProvider_id":{"type":"string"},)"
+               R"("zoneId":{"type":"string"},"created_by":{"type":"string"},)"
+               R"("created_on":{"type":"string"},"updated_by":{"type":"string"},)"
+               R"("updated_on":{"type":"string"},"dnsProvider":)" PX_REF("DnsProvider") R"(}})"},
     {"DomainList",
      R"({"type":"object","required":["results"],"properties":{"results":{"type":"array",)"
      R"("items":{"oneOf":[{"type":"string"},)" PX_REF("Domain") R"(]}}}})"},
     {"FoundDomain",
-     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array","items":)"
-     PX_REF("Domain") R"(}}})"},
+     R"({"type":"object","required":["results"],"properties":{"results":{"type":"array","items":)" PX_REF(
+         "Domain") R"(}}})"},
     {"RefreshedDomains",
      R"({"type":"object","required":["domains"],"properties":{"domains":{"type":"array",)"
      R"("items":{"type":"string"}}}})"},
 
-    {"TargetList",
-     R"({"type":"object","required":["targets","reachable","why"],"properties":{)"
-     R"("targets":{"type":"array","items":{"type":"object",)"
-     R"("required":["target","state","failures","since"],"properties":{)"
-     R"("target":{"type":"string"},"state":{"enum":["up","resting"]},)"
-     R"("failures":{"type":"integer"},"since":{"type":"integer"}}}},)"
-     R"("reachable":{"type":"boolean"},"why":{"type":"string"}}})"},
+    {"TargetList", R"({"type":"object","required":["targets","reachable","why"],"properties":{)"
+                   R"("targets":{"type":"array","items":{"type":"object",)"
+                   R"("required":["target","state","failures","since"],"properties":{)"
+                   R"("target":{"type":"string"},"state":{"enum":["up","resting"]},)"
+                   R"("failures":{"type":"integer"},"since":{"type":"integer"}}}},)"
+                   R"("reachable":{"type":"boolean"},"why":{"type":"string"}}})"},
     {"System",
      R"({"type":"object",)"
      R"("required":["version","time","listeners","store","hosts","open","proxy","metrics"],)"

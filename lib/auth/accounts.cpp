@@ -50,6 +50,8 @@ Result<void> check_name(std::string_view name) {
   if (!std::all_of(name.begin(), name.end(), is_allowed) || name == fields::nobody) {
     return fields::field_error("username", "expected letters, digits, '.', '_', '@' and '-'");
   }
+  // Parts of the API's paths.
+  if (name == "me" || name == "password") return fields::field_error("username", "is reserved");
   return {};
 }
 
@@ -175,6 +177,7 @@ Result<std::optional<std::string>> Accounts::begin(const std::string& password_f
   PX_CHECK(store::create(store_,
                          store::User{.name = std::string(first_administrator),
                                      .password = *std::move(hash),
+                                     .password_expired = password_file.empty(),
                                      .written = {.created_by = std::string(first_administrator)}},
                          std::nullopt, by));
   forget();
@@ -310,7 +313,8 @@ Result<void> Accounts::set_password(std::string_view name, std::string_view pass
     return Error{Errc::denied, "the password of " + base::shown(name) + " is not kept here"};
   }
   PX_TRY(const std::string hash, hash_of_new(password, settings_.bcrypt_cost));
-  PX_CHECK(change_user(name, updated_by, {{"password", hash}}, by));
+  PX_CHECK(change_user(name, updated_by,
+                       {{"password", hash}, {"password_expired", fields::spelled(false)}}, by));
   return end_sessions(name, keep, by);
 }
 
@@ -354,23 +358,23 @@ Result<void> Accounts::remove_user(std::string_view name, const Deadline& by) {
   return {};
 }
 
-Result<void> Accounts::grant(const Permission& permission, const Deadline& by) {
+Result<std::string> Accounts::grant(const Permission& permission, const Deadline& by) {
   const Permission wanted = lower_cased(permission);
   PX_CHECK(check_grant(wanted));
   PX_TRY(const auto lease, alone(store_, by));
   return put_grant({}, wanted, by);
 }
 
-Result<void> Accounts::change_grant(std::string_view id, const Permission& after,
-                                    const Deadline& by) {
+Result<std::string> Accounts::change_grant(std::string_view id, const Permission& after,
+                                           const Deadline& by) {
   const Permission wanted = lower_cased(after);
   PX_CHECK(check_grant(wanted));
   PX_TRY(const auto lease, alone(store_, by));
   return put_grant(id, wanted, by);
 }
 
-Result<void> Accounts::put_grant(std::string_view replaced, const Permission& wanted,
-                                 const Deadline& by) {
+Result<std::string> Accounts::put_grant(std::string_view replaced, const Permission& wanted,
+                                        const Deadline& by) {
   PX_TRY(const auto all, users(by));
   PX_TRY(const auto table, permissions_.all(by));
   const std::string id = wanted.id();
@@ -384,9 +388,8 @@ Result<void> Accounts::put_grant(std::string_view replaced, const Permission& wa
   next.rows.push_back(wanted);
   PX_CHECK(check_administrators(any_administrator(all, *table), any_administrator(all, next)));
   PX_CHECK(permissions_.put(wanted, by));
-  if (replaced.empty() || replaced == id) return {};
-  PX_CHECK(permissions_.remove(replaced, by));
-  return {};
+  if (!replaced.empty() && replaced != id) PX_CHECK(permissions_.remove(replaced, by));
+  return id;
 }
 
 Result<void> Accounts::revoke(std::string_view id, const Deadline& by) {

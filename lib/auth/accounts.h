@@ -86,11 +86,13 @@ class Accounts {
   // With all sessions, API tokens and permissions. Errors: as set_disabled.
   Result<void> remove_user(std::string_view name, const Deadline& by);
 
-  // Errors: invalid (names the field), denied (the last administrator), those of the store.
-  Result<void> grant(const Permission& permission, const Deadline& by);
+  // The id of its row. Errors: invalid (names the field), denied (the last administrator), those of
+  // the store.
+  Result<std::string> grant(const Permission& permission, const Deadline& by);
   // Gives `after` in place of the row `id`: made before that is removed. Errors: as grant,
   // not_found.
-  Result<void> change_grant(std::string_view id, const Permission& after, const Deadline& by);
+  Result<std::string> change_grant(std::string_view id, const Permission& after,
+                                   const Deadline& by);
   // Errors: not_found, denied.
   Result<void> revoke(std::string_view id, const Deadline& by);
 
@@ -112,7 +114,8 @@ class Accounts {
                            const Deadline& by);
   Result<void> end_sessions(std::string_view user, std::string_view keep, const Deadline& by);
   // `replaced` goes, if it is one.
-  Result<void> put_grant(std::string_view replaced, const Permission& wanted, const Deadline& by);
+  Result<std::string> put_grant(std::string_view replaced, const Permission& wanted,
+                                const Deadline& by);
   // Never leaves the table empty.
   Result<void> drop(std::string_view id, const Permissions::Table& table, const Deadline& by);
   void forget();

@@ -31,6 +31,7 @@ constexpr std::string_view username = "username";
 constexpr std::string_view password = "password";
 constexpr std::string_view backing = "backing";
 constexpr std::string_view disabled = "disabled";
+constexpr std::string_view password_expired = "password_expired";
 constexpr std::string_view token = "token";
 constexpr std::string_view is_valid = "is_valid";
 constexpr std::string_view groups = "groups";
@@ -61,7 +62,7 @@ struct Model<User> {
   static constexpr std::string_view prefix = keys::user_prefix;
   static constexpr std::array required = {field::username};
   static constexpr std::array known = {field::username, field::password, field::backing,
-                                       field::disabled};
+                                       field::disabled, field::password_expired};
   static const std::string& name(const User& user) { return user.name; }
 };
 template <>
@@ -278,6 +279,7 @@ Result<User> from(std::string_view key, const Record& record) {
   User user{.name = fields::text(record, field::username),
             .password = fields::text(record, field::password),
             .disabled = fields::boolean(record, field::disabled, false),
+            .password_expired = fields::boolean(record, field::password_expired, false),
             .written = written_of(record)};
   if (const std::string* backing = fields::find(record, field::backing)) user.backing = *backing;
   return user;
@@ -344,6 +346,7 @@ Record record_of(const User& user) {
   set_unless_empty(record, field::password, user.password);
   set(record, field::backing, user.backing);
   if (user.disabled) set(record, field::disabled, fields::spelled(true));
+  if (user.password_expired) set(record, field::password_expired, fields::spelled(true));
   set_written(record, user.written, fields::nobody);
   return record;
 }

@@ -34,6 +34,7 @@ struct User {
   std::string password = {};      // bcrypt; empty: cannot log in with one
   std::string backing = "redis";  // or "oidc"
   bool disabled = false;          // may not log in, and has no session
+  bool password_expired = false;  // was made for the first log-in alone; pages ask for another
   Written written = {};
 };
 

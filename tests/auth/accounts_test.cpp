@@ -77,6 +77,7 @@ TEST_CASE("accounts: the first start makes an administrator with a password told
   const std::string token = rig.log_in("admin", **told);
   REQUIRE_FALSE(token.empty());
   CHECK(rig.caller(token).admin);
+  CHECK(rig.accounts.user("admin", soon())->password_expired);
   CHECK_FALSE(*rig.accounts.is_open(soon()));
   // Once.
   CHECK_FALSE(rig.accounts.begin("", soon())->has_value());
@@ -98,6 +99,7 @@ TEST_CASE("accounts: the first password may come from a file") {
   REQUIRE(told);
   CHECK_FALSE(told->has_value());
   CHECK_FALSE(rig.log_in("admin", good).empty());
+  CHECK_FALSE(rig.accounts.user("admin", soon())->password_expired);
 
   Rig weak;
   std::ofstream(path) << "short\n";
@@ -263,6 +265,8 @@ TEST_CASE("accounts: a new password ends the user's other sessions") {
   CHECK_FALSE(rig.is_let_in(other));
   CHECK(rig.refusal("alice", good) == Errc::denied);
   CHECK_FALSE(rig.log_in("alice", "another password").empty());
+  REQUIRE(rig.accounts.set_password("admin", good, "admin", "", soon()));
+  CHECK_FALSE(rig.accounts.user("admin", soon())->password_expired);
   const auto user = rig.accounts.user("alice", soon());
   CHECK(user->written.updated_by == "alice");
   CHECK(user->written.created_by == "admin");
@@ -300,6 +304,7 @@ TEST_CASE("accounts: names and passwords of new users are checked") {
   CHECK(wrong("", good) == "field 'username': is required");
   CHECK(wrong("a b", good) == "field 'username': expected letters, digits, '.', '_', '@' and '-'");
   CHECK(wrong("a:b", good) == "field 'username': expected letters, digits, '.', '_', '@' and '-'");
+  CHECK(wrong("me", good) == "field 'username': is reserved");
   CHECK(wrong("__NONE__", good).starts_with("field 'username'"));
   CHECK(wrong(std::string(65, 'x'), good) == "field 'username': expected at most 64 bytes");
   CHECK(wrong("bob", "short") == "field 'password': expected at least 8 characters");

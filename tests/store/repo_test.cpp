@@ -101,6 +101,20 @@ TEST_CASE("repo: every user, session, provider and domain of an installation is 
   CHECK(domain->zone_id == "00000000000000000000000000000001");
 }
 
+TEST_CASE("repo: a user may be disabled, or have a password for the first time only") {
+  const auto store = open_memory();
+  REQUIRE(
+      create(*store, User{.name = "al", .disabled = true, .password_expired = true}, {}, soon()));
+  const auto out = load<User>(*store, "al", soon());
+  REQUIRE(out);
+  CHECK(out->disabled);
+  CHECK(out->password_expired);
+  REQUIRE(save(*store, User{.name = "al"}, soon()));
+  const auto in = load<User>(*store, "al", soon());
+  CHECK_FALSE(in->disabled);
+  CHECK_FALSE(in->password_expired);
+}
+
 TEST_CASE("repo: both kinds of certificates of an installation are read and written") {
   Installation old;
   const auto all = all_of<Certificate>(*old.store);

@@ -35,6 +35,7 @@ struct ApiAnswer {
   int status = 0;
   std::string text = {};
   std::string etag = {};
+  std::string cookie = {};  // Set-Cookie
   base::json::Value json = {};
 
   // Of an object inside objects: at("results", "name"); null: there is none.
@@ -91,6 +92,7 @@ struct EndpointRig {
                            .query = parsed,
                            .body = body.empty() ? nullptr : &*json,
                            .caller = caller,
+                           .credential = credential,
                            .by = Deadline::in(Millis{10'000})};
     auto reply = endpoint(context, call);
     const Response response = reply ? admin::response_of(*std::move(reply), request)
@@ -98,6 +100,7 @@ struct EndpointRig {
     ApiAnswer answer{.status = response.status, .text = response.body};
     for (const auto& [name, value] : response.fields) {
       if (name == "ETag") answer.etag = value;
+      if (name == "Set-Cookie") answer.cookie = value;
     }
     if (auto found = base::json::parse(response.body)) answer.json = *std::move(found);
     return answer;
@@ -126,6 +129,7 @@ struct EndpointRig {
   };
   Request request = {};
   auth::Caller caller{.user = "alice", .admin = true, .how = auth::How::session};
+  std::string credential = {};
 };
 
 }  // namespace proxycore::test
