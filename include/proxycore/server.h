@@ -33,6 +33,12 @@ class Server {
   // and the store), io (which address could not be bound, and why).
   static Result<std::unique_ptr<Server>> create(Config config, Store& store,
                                                 const std::function<Result<void>()>& bound = {});
+  // A server that proxies nothing: the manager (admin.h) on admin.listen, 127.0.0.1:3000 if nothing
+  // is said, and on admin.https, and the lookup service where proxyd of the same configuration asks
+  // it. That proxyd is asked over its listen.admin. Everything else as create(). Errors: invalid
+  // (admin.in_process: that proxyd is the manager), and those of create().
+  static Result<std::unique_ptr<Server>> create_manager(
+      Config config, Store& store, const std::function<Result<void>()>& bound = {});
   // Whether the files that a configuration names can be used: certificates and their keys. Binds
   // nothing and writes nothing. Errors: those of create() about them.
   static Result<void> check(const Config& config);
@@ -74,6 +80,9 @@ class Server {
   [[nodiscard]] std::vector<ListenAddress> http_addresses() const;
   [[nodiscard]] std::vector<ListenAddress> https_addresses() const;
   [[nodiscard]] std::vector<ListenAddress> admin_addresses() const;
+  // Of admin.listen and admin.https; empty: this process is not the manager.
+  [[nodiscard]] std::vector<ListenAddress> manager_addresses() const;
+  [[nodiscard]] std::vector<ListenAddress> manager_tls_addresses() const;
 
  private:
   class Parts;

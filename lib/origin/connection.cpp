@@ -82,6 +82,10 @@ std::optional<Error> Connection::connect_next() {
   while (next_address_ < addresses_.size()) {
     io::Address to = addresses_[next_address_++];
     to.set_port(endpoint_.target.port);
+    if (auto refused = pool_.objection(endpoint_, to)) {
+      last = *std::move(refused);
+      continue;
+    }
     auto socket = io::Socket::connect(loop_, to);
     if (socket) {
       transport_ = *std::move(socket);

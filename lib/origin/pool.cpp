@@ -8,11 +8,14 @@
 
 namespace proxycore::origin {
 
-Pool::Pool(io::Loop& loop, const Config& config, Verification& verification,
-           io::Resolver::Query query, PoolCounters& counters)
+Pool::Pool(io::Loop& loop, const Config& config, const host::TargetPolicy& policy,
+           Verification& verification, FailingTargets& failing, io::Resolver::Query query,
+           PoolCounters& counters)
     : loop_(loop),
       config_(config),
+      policy_(policy),
       verification_(verification),
+      failing_(failing),
       counters_(counters),
       resolver_(loop, config.origins.resolve_ttl, config.origins.resolve_failure_ttl,
                 std::move(query)) {
@@ -29,7 +32,7 @@ Pool::~Pool() {
 
 Endpoint& Pool::endpoint(const Route& route, std::size_t index) {
   const Target& target = route.targets[index];
-  Key key{target.name, target.port, Speech::plain, {}};
+  Key key{target.name, target.port, Speech::plain, route.source, {}};
   if (route.tls) {
     const bool verified = route.tls->verify == TargetVerify::yes;
     key.speech = verified ? Speech::verified : Speech::unverified;
@@ -42,10 +45,12 @@ Endpoint& Pool::endpoint(const Route& route, std::size_t index) {
   Endpoint& made = *fresh;
   made.target = target;
   made.speech = key.speech;
+  made.source = key.source;
   made.server_name = key.server_name;
   made.address = io::Address::parse(target.name, target.port);
-  endpoints_.emplace(Key{made.target.name, made.target.port, made.speech, made.server_name},
-                     std::move(fresh));
+  endpoints_.emplace(
+      Key{made.target.name, made.target.port, made.speech, made.source, made.server_name},
+      std::move(fresh));
   return made;
 }
 
@@ -70,10 +75,24 @@ void Pool::warn(const Route& route) {
   verification_.warn(route);
 }
 
+std::optional<Error> Pool::objection(const Endpoint& endpoint, const io::Address& to) {
+  if (endpoint.source == HostSource::file) return std::nullopt;
+  const std::string_view why = policy_.objection(to);
+  if (why.empty()) return std::nullopt;
+  counters_.refused.add();
+  static base::log::Throttle throttle;
+  base::log::write(
+      throttle, LogLevel::warning, "target.refused",
+      {{"target", endpoint.target.text()}, {"address", to.text()}, {"why", std::string(why)}});
+  return Error{Errc::refused, fmt::format("{}: {}", to.text(), why)};
+}
+
 void Pool::forget_unused() {
   std::erase_if(endpoints_, [&](const auto& item) {
-    const Endpoint& endpoint = *item.second;
-    return endpoint.connections.empty() && !endpoint.health.resting(loop_.now());
+    Endpoint& endpoint = *item.second;
+    if (!endpoint.connections.empty() || endpoint.health.resting(loop_.now())) return false;
+    if (endpoint.health.failures != 0) recovered(endpoint);
+    return true;
   });
 }
 
@@ -105,14 +124,24 @@ Pool::Choice Pool::acquire(const Route& route, std::size_t avoid, bool fresh_onl
   return choice;
 }
 
+void Pool::recovered(Endpoint& endpoint) {
+  endpoint.health.succeeded();
+  failing_.recovered(&endpoint);
+}
+
 void Pool::failed(const Route& route, std::size_t target) {
+  Endpoint& used = endpoint(route, target);
   const bool rests =
-      endpoint(route, target)
-          .health.failed(loop_.now(), config_.origins.failures, config_.origins.cool_down.count());
+      used.health.failed(loop_.now(), config_.origins.failures, config_.origins.cool_down.count());
+  const std::int64_t rest = used.health.rests_until - loop_.now();
+  failing_.failed(&used, {.target = used.target.text(),
+                          .failures = used.health.failures,
+                          .last = loop_.wall(),
+                          .rests_until = rest > 0 ? loop_.wall() + rest : 0});
   if (!rests) return;
   static base::log::Throttle throttle;
   base::log::write(throttle, LogLevel::warning, "origin.rests",
-                   {{"target", route.targets[target].text()},
+                   {{"target", used.target.text()},
                     {"failures", std::to_string(config_.origins.failures)},
                     {"cool_down_ms", std::to_string(config_.origins.cool_down.count())}});
 }

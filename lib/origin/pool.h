@@ -4,16 +4,20 @@
 // acquire() answers now with an idle connection, or later through the Waiter with a new one; never
 // both. The last returned connection is the first reused, so that the surplus ages and closes.
 // Connections over TLS are kept apart by the name asked for and by whether it was verified, and so
-// are the sessions that a next one resumes. Thread: its worker's.
+// are the sessions that a next one resumes. Nothing is connected to that the policy objects to,
+// unless the host is the operator's own: such hosts have connections of their own, too.
+// Thread: its worker's.
 #pragma once
 
 #include "base/list.h"
 #include "base/metrics.h"
+#include "host/target_policy.h"
 #include "http/h1_codec.h"
 #include "io/loop.h"
 #include "io/resolver.h"
 #include "origin/balancer.h"
 #include "origin/connection.h"
+#include "origin/failing_targets.h"
 #include "origin/verification.h"
 #include "tls/context.h"
 #include "tls/engine.h"
@@ -47,6 +51,7 @@ struct KeptSession {
 struct Endpoint {
   Target target;
   Speech speech = Speech::plain;
+  HostSource source = HostSource::store;  // of the hosts that point here
   std::string server_name;             // TLS: who is asked for, and whose certificate it has to be
   KeptSession session;                 // the newest
   std::optional<io::Address> address;  // of an IP literal
@@ -92,6 +97,7 @@ class Waiter : public base::ListNode<> {
 struct PoolCounters {
   base::Counter connects;
   base::Counter connect_failures;
+  base::Counter refused;  // addresses that the policy objects to
   base::Counter reuses;
   base::Gauge open;
   base::Gauge idle;
@@ -105,8 +111,9 @@ struct PoolCounters {
 
 class Pool {
  public:
-  // `config`, `verification` and `counters` outlive this.
-  Pool(io::Loop& loop, const Config& config, Verification& verification, io::Resolver::Query query,
+  // What is given by reference outlives this.
+  Pool(io::Loop& loop, const Config& config, const host::TargetPolicy& policy,
+       Verification& verification, FailingTargets& failing, io::Resolver::Query query,
        PoolCounters& counters);
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -121,7 +128,8 @@ class Pool {
   Choice acquire(const Route& route, std::size_t avoid, bool fresh_only, Waiter& later);
   // What an exchange found out about the route's target it used.
   void succeeded(const Route& route, std::size_t target) {
-    endpoint(route, target).health.succeeded();
+    Endpoint& used = endpoint(route, target);
+    if (used.health.failures != 0) recovered(used);
   }
   void failed(const Route& route, std::size_t target);
 
@@ -138,6 +146,7 @@ class Pool {
     std::string_view name;
     std::uint16_t port;
     Speech speech;
+    HostSource source;
     std::string_view server_name;
     friend bool operator==(const Key&, const Key&) = default;
   };
@@ -155,12 +164,17 @@ class Pool {
   // What connections over TLS have in common, made for the first.
   Result<std::shared_ptr<tls::ClientContext>> client_context();
   void warn(const Route& route);
+  // Why this address of the target may not be connected to; nullopt: it may.
+  std::optional<Error> objection(const Endpoint& endpoint, const io::Address& to);
   void forget_unused();
+  void recovered(Endpoint& endpoint);
   void remove(Connection& connection);
 
   io::Loop& loop_;
   const Config& config_;
+  const host::TargetPolicy& policy_;
   Verification& verification_;
+  FailingTargets& failing_;
   PoolCounters& counters_;
   io::Resolver resolver_;
   http::H1Parsers parsers_;

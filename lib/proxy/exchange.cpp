@@ -122,6 +122,7 @@ void Exchange::on_request(http::Head& head, End end) {
       id_text_ = kept_id_;
     }
   }
+  name_ = HostName::normalize(without_port(request_.authority), host_);
   if (Handler* handler = connection_->handler()) return answer_locally(*handler);
   if (connection_->surplus()) return reply(503, "too many connections");
 
@@ -138,7 +139,6 @@ void Exchange::on_request(http::Head& head, End end) {
     return reply(508, "the request came round too often");
   }
 
-  name_ = HostName::normalize(without_port(request_.authority), host_);
   if (name_.empty()) return reply(400, "the Host field is no host name");
   // For any host, be it unknown or forcing TLS: the CA asks before there is a certificate.
   if (Handler* challenges = worker_.challenges();

@@ -47,7 +47,9 @@ void hex(std::uint64_t value, char* out) noexcept {
   }
 }
 
-constexpr std::uint32_t max_admin_connections = 256;
+bool is_admin(Service service) noexcept {
+  return service == Service::admin || service == Service::admin_tls;
+}
 
 std::uint64_t random_seed() noexcept {
   std::uint64_t seed = 0;
@@ -89,7 +91,8 @@ Worker::Worker(Shared& shared, std::shared_ptr<const host::RouteTable> routes, u
       counters_(shared.config.metrics.hosts, tier_count(shared)),
       h2_memory_(loop_.slabs(), counters_.h2),
       lookup_(loop_, make_tiers(shared, loop_, routes_), counters_.lookup),
-      pool_(loop_, shared.config, shared.verification, shared.resolver, counters_.pool),
+      pool_(loop_, shared.config, shared.targets, shared.verification, shared.failing,
+            shared.resolver, counters_.pool),
       access_log_(loop_, shared.access_writer, shared.config.log.access_format),
       id_seed_(random_seed()) {
   routes_.set(std::move(routes));
@@ -137,11 +140,11 @@ void Worker::forget_authorities() {
 
 void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
   const auto service = static_cast<Service>(from.kind());
-  const bool admin = service == Service::admin;
+  const bool admin = is_admin(service);
   // Operators must get in when everything is full: they have a small bound of their own.
-  const Admitted admitted = !admin ? shared_.admission.enter(peer)
-                            : admin_connections_ < max_admin_connections ? Admitted::yes
-                                                                         : Admitted::no;
+  const Admitted admitted = !admin                                   ? shared_.admission.enter(peer)
+                            : admin_connections_ < shared_.operators ? Admitted::yes
+                                                                     : Admitted::no;
   if (admitted == Admitted::over_total) counters_.connections_refused_total.add();
   if (admitted == Admitted::over_address) counters_.connections_refused_address.add();
   if (admitted == Admitted::no) {
@@ -155,7 +158,7 @@ void Worker::on_accept(int fd, const io::Address& peer, io::Listener& from) {
     return;
   }
   std::unique_ptr<io::Transport> transport = *std::move(socket);
-  const bool tls = service == Service::tls;
+  const bool tls = service == Service::tls || service == Service::admin_tls;
   if (tls) {
     transport = std::make_unique<tls::Transport>(loop_, std::move(transport), *tls_->context,
                                                  tls_->certificates);
@@ -228,7 +231,7 @@ void Worker::drain(std::function<void()> drained) {
     drained_ = std::move(then);
     draining_ = true;
     std::erase_if(listeners_, [](const auto& listener) {
-      if (static_cast<Service>(listener->kind()) == Service::admin) return false;
+      if (is_admin(static_cast<Service>(listener->kind()))) return false;
       listener->accept_rest();
       return true;
     });

@@ -9,12 +9,14 @@
 #include "base/list.h"
 #include "base/snapshot.h"
 #include "host/route_table.h"
+#include "host/target_policy.h"
 #include "http/h1_codec.h"
 #include "http/h2_limits.h"
 #include "http/h2_memory.h"
 #include "io/listener.h"
 #include "io/loop.h"
 #include "lookup/lookup.h"
+#include "origin/failing_targets.h"
 #include "origin/pool.h"
 #include "origin/verification.h"
 #include "proxy/access_log.h"
@@ -52,15 +54,18 @@ struct Shared {
   Admission admission;
   base::LineWriter* access_writer = nullptr;  // null: no access log
   Handler* admin = nullptr;                   // answers on the admin listeners
+  std::uint32_t operators = 256;              // connections to these, and no more
   Handler* challenges = nullptr;  // answers HTTP-01 challenges of all hosts; null: targets do
   io::Resolver::Query resolver = io::Resolver::system_query();
   std::uint16_t tls_port = 0;  // where requests are redirected to that have to use TLS; 0: nowhere
   std::vector<MakeTier> tiers = {};  // of the lookup, in their order; none: the table alone
   origin::Verification verification = {};
+  origin::FailingTargets failing = {};
+  host::TargetPolicy targets = {};
 };
 
 // What a listening socket is for.
-enum class Service : unsigned { proxy, tls, admin };
+enum class Service : unsigned { proxy, tls, admin, admin_tls };
 
 class Worker final : public io::Listener::Owner, io::Later {
  public:
@@ -75,7 +80,7 @@ class Worker final : public io::Listener::Owner, io::Later {
   Worker& operator=(const Worker&) = delete;
   virtual ~Worker();
 
-  // What connections of Service::tls need. Before listen().
+  // What connections of Service::tls and admin_tls need. Before listen().
   void serve_tls(std::unique_ptr<tls::ServerContext> context, tls::CertCache::Ask ask,
                  std::shared_ptr<const tls::Credentials> fallback);
   // Any thread.

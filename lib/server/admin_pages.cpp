@@ -1,5 +1,7 @@
 #include "server/admin_pages.h"
 
+#include "base/json.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -291,6 +293,9 @@ std::string metrics_text(const Vitals& vitals) {
                [](C c) { return c.pool.connects.value(); });
   page.counter("origin_connect_failures_total", "Connections to targets that failed.",
                [](C c) { return c.pool.connect_failures.value(); });
+  page.counter("origin_refused_addresses_total",
+               "Addresses of targets that hosts may not point at.",
+               [](C c) { return c.pool.refused.value(); });
   page.counter("origin_reuses_total", "Requests sent on a kept connection.",
                [](C c) { return c.pool.reuses.value(); });
   page.head("origin_handshakes_total", "counter", "TLS handshakes with targets.");
@@ -343,6 +348,22 @@ std::string metrics_text(const Vitals& vitals) {
   return page.take();
 }
 
+std::string targets_json(const Vitals& vitals) {
+  std::string text;
+  base::json::Writer json(text);
+  json.begin_object().key("targets").begin_array();
+  for (const auto& entry : vitals.failing) {
+    json.begin_object()
+        .field("target", entry.target)
+        .field("state", entry.rests_until > vitals.now ? "resting" : "up")
+        .field("failures", entry.failures)
+        .field("since", entry.since)
+        .end_object();
+  }
+  json.end_array().end_object();
+  return text;
+}
+
 void AdminPages::handle(Request request, Responder responder) {
   Response response;
   response.fields = {{"Content-Type", "text/plain; charset=utf-8"}, {"Cache-Control", "no-store"}};
@@ -360,11 +381,14 @@ void AdminPages::handle(Request request, Responder responder) {
   } else if (path == "/metrics") {
     response.fields[0].second = "text/plain; version=0.0.4; charset=utf-8";
     response.body = metrics_text(vitals_());
+  } else if (path == "/targets") {
+    response.fields[0].second = "application/json";
+    response.body = targets_json(vitals_());
   } else if (path == "/explain") {
     return explain(request, std::move(responder));
   } else {
     response.status = 404;
-    response.body = "expected /metrics, /livez, /readyz or /explain?host=NAME\n";
+    response.body = "expected /metrics, /livez, /readyz, /targets or /explain?host=NAME\n";
   }
   responder.respond(std::move(response));
 }

@@ -1,4 +1,4 @@
-// AdminPages: the Handler of the admin listener: /metrics, /livez, /readyz, /explain.
+// AdminPages: the Handler of the admin listener: /metrics, /livez, /readyz, /explain, /targets.
 //
 // Metrics are summed over the workers when they are asked for (Prometheus text format 0.0.4).
 // Source: the names below are part of the interface; docs/metrics.md lists them.
@@ -9,6 +9,7 @@
 #include "host/route_table.h"
 #include "lookup/lookup.h"
 #include "lookup/socket_server.h"
+#include "origin/failing_targets.h"
 #include "proxy/counters.h"
 #include "server/challenges.h"
 #include "server/explain.h"
@@ -40,6 +41,7 @@ struct Vitals {
   const lookup::ServiceCounters* lookup_service = nullptr;
   const Challenges::Counters* challenges = nullptr;
   const Renewal* renewal = nullptr;
+  std::vector<origin::FailingTargets::Entry> failing = {};
   std::int64_t now = 0;  // milliseconds since 1970
   bool stopping = false;
 };
@@ -67,6 +69,10 @@ struct Readiness {
   std::string text;
 };
 Readiness readiness(const Vitals& vitals);
+
+// {"targets":[{"target":"127.0.0.1:81","state":"resting","failures":3,"since":1767225600000}]}:
+// those whose last requests failed; "up": it is tried with the next request.
+std::string targets_json(const Vitals& vitals);
 
 // The text of /metrics.
 std::string metrics_text(const Vitals& vitals);

@@ -1,15 +1,14 @@
 #include "server/renewal.h"
 
 #include "base/log.h"
-#include "redis/url.h"
+#include "server/in_process.h"
 
 #include <utility>
 
 namespace proxycore::server {
 
 bool Renewal::is_wanted(const Config& config, const Store& store) {
-  const bool shared = redis::Url::has_scheme(store.describe());
-  return config.acme.enabled && config.renew.in_process.value_or(!shared);
+  return config.acme.enabled && in_process(config.renew.in_process, store);
 }
 
 Result<std::unique_ptr<Renewal>> Renewal::create(const Config& config, Store& store) {

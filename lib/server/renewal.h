@@ -33,6 +33,7 @@ class Renewal {
   // Returns when nothing of it runs any more.
   void stop();
   void declare(std::vector<Host> hosts) { renewer_->declare(std::move(hosts)); }
+  [[nodiscard]] Renewer& renewer() const noexcept { return *renewer_; }
   [[nodiscard]] std::string metrics() const { return renewer_->metrics(); }
 
  private:

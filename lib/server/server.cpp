@@ -4,6 +4,7 @@
 #include "base/snapshot.h"
 #include "host/keys.h"
 #include "host/route_table.h"
+#include "host/target_policy.h"
 #include "io/listener.h"
 #include "lookup/cache_tier.h"
 #include "lookup/redis_tier.h"
@@ -13,7 +14,9 @@
 #include "proxy/worker.h"
 #include "redis/url.h"
 #include "server/admin_pages.h"
+#include "server/administration.h"
 #include "server/challenges.h"
+#include "server/in_process.h"
 #include "server/lookup_service.h"
 #include "server/renewal.h"
 #include "server/route_feed.h"
@@ -132,12 +135,42 @@ Result<void> bind_all(const std::vector<std::string>& texts, proxy::Service serv
 
 }  // namespace
 
+// Whether proxyd asks for hosts at the very socket that the configuration says to serve.
+bool asks_own_socket(const Config& config) {
+  const auto& tiers = config.lookup;
+  return std::find(tiers.begin(), tiers.end(), "socket") != tiers.end() &&
+         config.lookup_service.listen == config.lookup_service.connect;
+}
+
+// What of a configuration is for a proxyd, and what for the manager as another process.
+Config for_proxy(Config config, const Store& store) {
+  const bool is_manager = server::in_process(config.admin.in_process, store);
+  if (asks_own_socket(config) && !is_manager) config.lookup_service.listen.clear();
+  return with_defaults(std::move(config));
+}
+Config for_manager(Config config) {
+  if (!asks_own_socket(config)) config.lookup_service.listen.clear();
+  config.listen.http.clear();
+  config.listen.https.clear();
+  config.listen.admin.clear();
+  config.lookup.clear();
+  config.replica.path.clear();  // proxyd's
+  config.renew.in_process = false;
+  config.workers.count = 1;
+  config.log.access = "off";
+  return with_defaults(std::move(config));
+}
+
 // Built bottom-up, torn down in reverse.
 class Server::Parts {
  public:
-  Parts(Config configured, Store& store_given)
+  // `ours`: what this process makes of `configured`. `page`: of the proxyd that the manager asks;
+  // empty: this one.
+  Parts(const Config& configured, Config ours, Store& store_given,
+        server::Administration::Page page = {})
       : given(configured),
-        config(with_defaults(std::move(configured))),
+        config(std::move(ours)),
+        administration_page(std::move(page)),
         store(store_given),
         pages([this] { return vitals(); }, [this] { return &workers_.front()->lookup(); }),
         routes(config.metrics.hosts),
@@ -164,7 +197,8 @@ class Server::Parts {
   server::Vitals vitals();
 
   const Config given;  // as it was configured, to compare a reload with
-  Config config;       // with what depends on the machine filled in
+  Config config;       // what of it is ours, with what depends on the machine filled in
+  const server::Administration::Page administration_page;
   Store& store;
   server::AdminPages pages;
   server::RouteSource routes;
@@ -173,6 +207,8 @@ class Server::Parts {
   Bound http;
   Bound https;
   Bound admin;
+  Bound manager;
+  Bound manager_tls;
   base::Snapshot<host::RouteTable> table;
   std::unique_ptr<Store> replica;  // the copy of a store on other machines
   std::unique_ptr<server::WildcardCache> wildcard_cache;
@@ -181,9 +217,15 @@ class Server::Parts {
   std::unique_ptr<server::TlsService> tls;         // null: no https listener
   std::unique_ptr<server::Challenges> challenges;  // null: it does not run yet
   std::unique_ptr<server::Renewal> renewal;        // null: somebody else sees to certificates
+  std::unique_ptr<server::Administration> administration;  // null: somebody else is the manager
 
  private:
+  Result<void> prepare_targets();
   Result<void> prepare_lookup();
+  Result<void> prepare_tls();
+  Result<void> prepare_administration();
+  Result<void> begin_administration();
+  Result<Response> own_page(std::string_view target, const Deadline& by);
   Result<std::string> host_of(const std::string& name, const Deadline& by);
   Result<proxy::MakeTier> tier(const std::string& name);
   [[nodiscard]] std::uint16_t redirect_port() const;
@@ -218,27 +260,25 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
   shared.tls_port = redirect_port();
   // One worker answers operators: it sums over all of them anyway.
   PX_CHECK(bind_all(config.listen.admin, proxy::Service::admin, 1, config.listen, admin));
+  if (server::Administration::is_wanted(config, store)) {
+    using proxy::Service;
+    const auto& listen = config.admin;
+    PX_CHECK(bind_all(listen.listen, Service::admin, 1, config.listen, manager));
+    PX_CHECK(bind_all(listen.https, Service::admin_tls, 1, config.listen, manager_tls));
+  }
   if (const auto& service = config.lookup_service; !service.listen.empty()) {
     PX_TRY(lookup_fd_, lookup::SocketServer::listen(service.listen, service.group));
   }
   if (bound_all) PX_CHECK(bound_all());
+  PX_CHECK(prepare_targets());
   PX_CHECK(prepare_lookup());
   PX_TRY(auto authorities, origin::Verification::load(config.tls));
   shared.verification.use(std::move(authorities));
-  if (!config.listen.https.empty()) {
-    const auto each_worker = [this](const auto& tell) {
-      const std::lock_guard lock(mutex_);
-      for (auto& worker : workers_) tell(*worker);
-    };
-    PX_TRY(tls, server::TlsService::create(config, store, replica.get(), each_worker,
-                                           [this](const std::string& name, const Deadline& by) {
-                                             return host_of(name, by);
-                                           }));
-  }
-
+  if (!https.addresses.empty() || !manager_tls.addresses.empty()) PX_CHECK(prepare_tls());
   if (server::Renewal::is_wanted(config, store)) {
     PX_TRY(renewal, server::Renewal::create(config, store));
   }
+  if (server::Administration::is_wanted(config, store)) PX_CHECK(prepare_administration());
   if (config.log.access != "off") {
     PX_TRY(access_writer, base::LineWriter::open(config.log.access));
     shared.access_writer = access_writer.get();
@@ -251,6 +291,59 @@ Result<void> Server::Parts::prepare(const std::function<Result<void>()>& bound_a
     ::signal(SIGPIPE, SIG_IGN);
   }
   return {};
+}
+
+// Where no host of the store may point: by the ports that we were given, too.
+Result<void> Server::Parts::prepare_targets() {
+  const auto texts = [](const Bound& bound) {
+    std::vector<std::string> all;
+    for (const ListenAddress& address : bound.addresses) all.push_back(address.text());
+    return all;
+  };
+  Config listening;
+  listening.store.url = store.describe();
+  listening.admin = config.admin;
+  listening.listen.admin = texts(admin);
+  if (server::Administration::is_wanted(config, store)) {
+    listening.admin.listen = texts(manager);
+    listening.admin.https = texts(manager_tls);
+  }
+  PX_TRY(shared.targets, host::TargetPolicy::create(listening));
+  return {};
+}
+
+Result<void> Server::Parts::prepare_tls() {
+  const auto each_worker = [this](const auto& tell) {
+    const std::lock_guard lock(mutex_);
+    for (auto& worker : workers_) tell(*worker);
+    if (administration) tell(administration->worker());
+  };
+  const auto hosts = [this](const std::string& name, const Deadline& by) {
+    return host_of(name, by);
+  };
+  PX_TRY(tls, server::TlsService::create(config, store, replica.get(), each_worker, hosts));
+  return {};
+}
+
+Result<void> Server::Parts::prepare_administration() {
+  auto page = administration_page;
+  if (!page) {
+    page = [this](std::string_view target, const Deadline& by) { return own_page(target, by); };
+  }
+  Renewer* renewer = renewal ? &renewal->renewer() : nullptr;
+  PX_TRY(administration, server::Administration::create(given, store, std::move(page), renewer));
+  return {};
+}
+
+// On a thread of the manager's.
+Result<Response> Server::Parts::own_page(std::string_view target, const Deadline& by) {
+  proxy::Worker* first = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!workers_.empty()) first = workers_.front().get();
+  }
+  if (first == nullptr) return Error{Errc::not_found, "the server does not run yet"};
+  return server::ask_on(first->loop(), pages, target, by);
 }
 
 // Where requests are sent that have to use TLS; 0: nowhere.
@@ -347,6 +440,19 @@ Result<proxy::MakeTier> Server::Parts::tier(const std::string& name) {
   });
 }
 
+// Under mutex_.
+Result<void> Server::Parts::begin_administration() {
+  if (!administration) return {};
+  std::vector<proxy::Worker::Socket> sockets;
+  for (Bound* bound : {&manager, &manager_tls}) {
+    for (auto& of_worker : bound->per_worker) {
+      sockets.insert(sockets.end(), of_worker.begin(), of_worker.end());
+      of_worker.clear();
+    }
+  }
+  return administration->start(sockets, manager_tls.addresses.empty() ? nullptr : tls.get());
+}
+
 void Server::Parts::begin_control() {
   challenges = std::make_unique<server::Challenges>(store);
   shared.challenges = challenges.get();
@@ -368,6 +474,7 @@ void Server::Parts::begin_control() {
 }
 
 void Server::Parts::end_control() {
+  if (administration) administration->stop();
   if (renewal) renewal->stop();
   lookup_service.reset();
   if (feed) feed->stop();
@@ -419,6 +526,7 @@ Result<void> Server::Parts::run() {
     if (stopped_) return {};
     if (tls) tls->start();
     for (std::size_t i = 0; i < config.workers.count; ++i) PX_CHECK(make_worker(i, nullptr));
+    PX_CHECK(begin_administration());
   }
   begin_control();
   std::vector<std::thread> threads;
@@ -439,6 +547,7 @@ Result<void> Server::Parts::attach(uv_loop_s& loop) {
     if (stopped_) return {};
     if (tls) tls->start();
     PX_CHECK(make_worker(0, &loop));
+    PX_CHECK(begin_administration());
   }
   begin_control();
   return {};
@@ -523,6 +632,7 @@ server::Vitals Server::Parts::vitals() {
   vitals.renewal = renewal.get();
   vitals.challenges = challenges ? &challenges->counters() : nullptr;
   vitals.now = base::now_ms();
+  vitals.failing = shared.failing.list(vitals.now);
   vitals.stopping = draining_ || stopped_;
   return vitals;
 }
@@ -533,7 +643,24 @@ Server::~Server() = default;
 Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
                                                const std::function<Result<void>()>& bound) {
   set_log_level(config.log.level);
-  auto parts = std::make_unique<Parts>(std::move(config), store);
+  Config ours = for_proxy(config, store);
+  auto parts = std::make_unique<Parts>(config, std::move(ours), store);
+  PX_CHECK(parts->prepare(bound));
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+Result<std::unique_ptr<Server>> Server::create_manager(Config config, Store& store,
+                                                       const std::function<Result<void>()>& bound) {
+  set_log_level(config.log.level);
+  auto& admin = config.admin;
+  if (server::in_process(admin.in_process, store)) {
+    return Error{Errc::invalid,
+                 "admin.in_process: expected false, for as it is proxyd is the manager itself"};
+  }
+  if (admin.listen.empty() && admin.https.empty()) admin.listen = {"127.0.0.1:3000"};
+  Config ours = for_manager(config);
+  ours.admin.in_process = true;
+  auto parts = std::make_unique<Parts>(config, std::move(ours), store, server::page_of(config));
   PX_CHECK(parts->prepare(bound));
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
@@ -584,6 +711,13 @@ std::vector<ListenAddress> Server::https_addresses() const {
 }
 std::vector<ListenAddress> Server::admin_addresses() const {
   return parts_->admin.addresses;
+}
+
+std::vector<ListenAddress> Server::manager_addresses() const {
+  return parts_->manager.addresses;
+}
+std::vector<ListenAddress> Server::manager_tls_addresses() const {
+  return parts_->manager_tls.addresses;
 }
 
 std::string_view version() noexcept {

@@ -344,6 +344,24 @@ TEST_CASE_FIXTURE(PoolRig, "pool: a target that keeps failing rests, and is trie
   CHECK(targets(2) == "01");
 }
 
+TEST_CASE_FIXTURE(PoolRig, "pool: a target is among those that fail until it is used with success") {
+  const Door door;
+  add_target(door);
+  pool().failed(route, 0);
+  auto list = failing.list(loop.wall());
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].target == route.targets[0].text());
+  CHECK(list[0].failures == 1);
+  CHECK(list[0].rests_until == 0);
+  for (std::uint32_t i = 1; i < config.origins.failures; ++i) pool().failed(route, 0);
+  list = failing.list(loop.wall());
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].failures == config.origins.failures);
+  CHECK(list[0].rests_until == loop.wall() + config.origins.cool_down.count());
+  pool().succeeded(route, 0);
+  CHECK(failing.list(loop.wall()).empty());
+}
+
 TEST_CASE_FIXTURE(PoolRig,
                   "pool: a warm connection is acquired and given back without an allocation") {
   const Door door;
@@ -555,7 +573,7 @@ TEST_CASE_FIXTURE(TlsPool, "pool: other authorities are for all that begins afte
 TEST_CASE_FIXTURE(TlsPool, "pool: without authorities nothing is verified, and so refused") {
   origin::Verification none;
   origin::Pool other(
-      loop, config, none,
+      loop, config, policy, none, failing,
       [](io::Loop& on, const std::string&, base::UniqueFunction<void(io::Addresses)> done) {
         on.post([done = std::move(done)]() mutable { done(addresses({"127.0.0.1"})); });
       },
@@ -626,4 +644,55 @@ TEST_CASE_FIXTURE(TlsPool, "pool: a warm connection over TLS is acquired without
     user.lease.release();
   }
   CHECK(test::allocations() == before);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: what the policy objects to is not connected to") {
+  const Door door;
+  config.admin.listen = {door.address.text()};
+  policy = *host::TargetPolicy::create(config);
+  names.emplace("rebound.test", addresses({"127.0.0.1"}));
+  SUBCASE("as an address") { add_target(door); }
+  SUBCASE("as a name that means it by now") { add_target(door, "rebound.test"); }
+  PoolUser user(*this);
+  std::string how = user.acquire();
+  if (how == "later") {
+    run_until(loop, [&] { return user.error.has_value(); });
+    how = user.error->message();
+  }
+  CHECK(how == "refused: " + door.address.text() + ": it is one of our own listeners");
+  CHECK(counters.refused.value() == 1);
+  CHECK(counters.connect_failures.value() == 1);
+  CHECK(counters.open.value() == 0);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: of a name's addresses only those that are allowed are tried") {
+  const Door door;
+  config.admin.denied_targets = {"127.0.0.2"};
+  policy = *host::TargetPolicy::create(config);
+  names.emplace("both.test", addresses({"127.0.0.2", "127.0.0.1"}));
+  add_target(door, "both.test");
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  const Fd far = door.accept();
+  user.exchange(far, ok);
+  CHECK(counters.refused.value() == 1);
+}
+
+TEST_CASE_FIXTURE(PoolRig, "pool: the operator's hosts go anywhere, by connections of their own") {
+  const Door door;
+  config.admin.listen = {door.address.text()};
+  policy = *host::TargetPolicy::create(config);
+  add_target(door);
+  route.source = HostSource::file;
+  PoolUser user(*this);
+  user.acquire_and_wait();
+  const Fd far = door.accept();
+  user.exchange(far, ok);
+  CHECK(counters.idle.value() == 1);
+  // There is a connection, but not for a host of the store.
+  route.source = HostSource::store;
+  CHECK(user.acquire().starts_with("refused: "));
+  route.source = HostSource::file;
+  CHECK(user.acquire() == "now");
+  user.exchange(far, ok);
 }

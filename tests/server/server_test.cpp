@@ -706,3 +706,27 @@ TEST_CASE("server: metrics tell what was served, by host up to the cap") {
   client.send(get("unknown.test", "/metrics"));
   CHECK(client.status() == 404);
 }
+
+TEST_CASE("server: hosts of the store do not get at our own pages, those of the file may") {
+  // The file's host has to know the port beforehand.
+  const std::uint16_t port = [] {
+    const Door door;
+    return door.address.port();
+  }();
+  Config config = quiet();
+  config.listen.admin = {"127.0.0.1:" + std::to_string(port)};
+  const Host own{.host = "own.test", .ip = "127.0.0.1", .target_port = port};
+  Running running(with(std::move(config), {own}));
+  Host users = own;
+  users.host = "users.test";
+  REQUIRE(save(*running.store, users, soon()));
+  Host name = own;
+  name.host = "name.test";
+  name.ip = "localhost";
+  REQUIRE(save(*running.store, name, soon()));
+  CHECK(running.becomes("own.test", "expected /metrics"));
+  CHECK(running.becomes("users.test", "502 Bad Gateway"));
+  CHECK(running.becomes("name.test", "502 Bad Gateway"));
+  CHECK(running.ask("/metrics").find("proxycore_origin_refused_addresses_total 0") ==
+        std::string::npos);
+}

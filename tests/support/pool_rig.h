@@ -4,6 +4,7 @@
 // Thread: the test's.
 #pragma once
 
+#include "host/target_policy.h"
 #include "http/codec.h"
 #include "http/head.h"
 #include "io/loop.h"
@@ -33,6 +34,8 @@ struct PoolRig {
   Config config;                               // to be changed before the first use of pool()
   std::map<std::string, io::Addresses> names;  // what is absent is never answered
   origin::Verification verification;
+  origin::FailingTargets failing;
+  host::TargetPolicy policy;
   origin::PoolCounters counters;
   Route route;
   std::optional<origin::Pool> held;
@@ -41,7 +44,7 @@ struct PoolRig {
   origin::Pool& pool() {
     if (!held) {
       held.emplace(
-          loop, config, verification,
+          loop, config, policy, verification, failing,
           [this](io::Loop& on, const std::string& name,
                  base::UniqueFunction<void(io::Addresses)> done) {
             if (!names.contains(name)) return;
