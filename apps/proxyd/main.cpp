@@ -1,15 +1,13 @@
 // proxyd: the reverse proxy as a service. Reads a configuration, serves until it is told to stop.
 //
 // SIGTERM, SIGINT: drain, a second one ends at once. SIGHUP: reload. SIGUSR1: reopen the logs.
-#include "notify.h"
 #include "privileges.h"
+#include "signals.h"
 #include <proxycore/proxycore.h>
 
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -29,54 +27,13 @@ int complain(const proxycore::Error& error, int status) {
   return status;
 }
 
-sigset_t watched_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, number);
-  return set;
-}
-
-void reload(Server& server, const std::string& path) {
-  notify_reloading();
-  auto next = proxycore::load_config(path);
-  auto taken = next ? server.reload(*std::move(next)) : Result<void>(std::move(next).error());
-  if (taken) {
-    std::fprintf(stderr, "proxyd: %s reloaded\n", path.c_str());
-  } else {
-    std::fprintf(stderr, "proxyd: reload refused, the old configuration goes on: %s\n",
-                 taken.error().detail.c_str());
-  }
-  notify("READY=1");
-}
-
-// On a thread of its own until SIGUSR2, which run() sends it at the end.
-void answer_signals(Server& server, const std::string& path, const sigset_t& set) {
-  bool draining = false;
-  for (;;) {
-    int number = 0;
-    if (sigwait(&set, &number) != 0 || number == SIGUSR2) return;
-    if (number == SIGHUP && !draining) reload(server, path);
-    if (number == SIGUSR1) server.reopen_logs();
-    if (number != SIGTERM && number != SIGINT) continue;
-    notify("STOPPING=1");
-    if (draining) {
-      server.stop();
-    } else {
-      server.drain();
-    }
-    draining = true;
-  }
-}
-
 Result<void> serve(Config config, const std::string& path) {
   raise_descriptor_limit();
   PX_CHECK(become(config.process.user, config.process.group));
   PX_TRY(const std::unique_ptr<proxycore::Store> store, proxycore::open_store(config.store.url));
   const std::string pid_file = config.process.pid_file;
   const bool drop = !config.process.user.empty();
-  // Before the first thread: all of them leave these signals to answer_signals().
-  const sigset_t set = watched_signals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  const sigset_t blocked = block_signals();
   PX_TRY(const std::unique_ptr<Server> server,
          Server::create(std::move(config), *store, [&]() -> Result<void> {
            return drop ? drop_capabilities() : Result<void>();
@@ -92,11 +49,13 @@ Result<void> serve(Config config, const std::string& path) {
   for (const auto& address : server->admin_addresses()) {
     std::fprintf(stderr, "proxyd: metrics and health on %s\n", address.text().c_str());
   }
-  std::thread signals([&] { answer_signals(*server, path, set); });
-  notify("READY=1");
-  auto done = server->run();
-  pthread_kill(signals.native_handle(), SIGUSR2);
-  signals.join();
+  for (const auto& address : server->manager_addresses()) {
+    std::fprintf(stderr, "proxyd: manager on %s\n", address.text().c_str());
+  }
+  for (const auto& address : server->manager_tls_addresses()) {
+    std::fprintf(stderr, "proxyd: manager over TLS on %s\n", address.text().c_str());
+  }
+  auto done = run_until_told(*server, "proxyd", path, blocked);
   if (!pid_file.empty()) std::remove(pid_file.c_str());
   return done;
 }
