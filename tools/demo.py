@@ -1,10 +1,12 @@
-"""What tools/run shows: a backend, proxyd in front of it on a SQLite store, and the line to try.
+"""What tools/run shows: a backend, proxyd in front of it with the manager and the lookup service inside, on a SQLite
+store, and what to try.
 
 Usage: demo.py PROXYD [PORT]
 """
 
 import http.server
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,6 +49,27 @@ def free_port(wanted):
     sys.exit("no free port on 127.0.0.1")
 
 
+def tell_of_password(lines):
+    """Passes on what proxyd says; gives a function that waits for the one-time password in it."""
+    found, known = [], threading.Event()
+
+    def read():
+        for line in lines:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            if told := re.search(r"one-time password (\S+)", line):
+                found.append(told[1])
+                known.set()
+        known.set()
+
+    threading.Thread(target=read, daemon=True).start()
+
+    def password():
+        known.wait()
+        return found[0] if found else sys.exit("proxyd told no password")
+    return password
+
+
 def wait_until_it_answers(proxyd, port):
     """Returns when something accepts on `port`; ends the program when proxyd ended instead."""
     while proxyd.poll() is None:
@@ -64,6 +87,7 @@ def main():
     proxyd_path = sys.argv[1]
     port = free_port(int(sys.argv[2]) if len(sys.argv) > 2 else 8080)
     tls_port = free_port(8443 if port == 8080 else 0)
+    manager_port = free_port(3000 if port == 8080 else 0)
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has started us with SIGINT ignored
@@ -77,6 +101,12 @@ url = "sqlite:{folder}/proxycore.db"
 [listen]
 http = ["127.0.0.1:{port}"]
 https = ["127.0.0.1:{tls_port}"]
+[lookup_service]
+listen = "{folder}/lookup.socket"
+[admin]
+listen = ["127.0.0.1:{manager_port}"]
+[renew]
+key_file = "{folder}/proxycore.key"
 [[host]]
 host = "{HOST}"
 ip = "127.0.0.1"
@@ -84,7 +114,9 @@ targetPort = {backend.server_port}
 forcessl = false
 """)
         # Its own process group: Ctrl-C comes here, and from here proxyd is told once.
-        proxyd = subprocess.Popen([proxyd_path, "--config", config], start_new_session=True)
+        proxyd = subprocess.Popen([proxyd_path, "--config", config], start_new_session=True, stderr=subprocess.PIPE,
+                                  text=True, errors="replace")
+        password = tell_of_password(proxyd.stderr)
         try:
             wait_until_it_answers(proxyd, port)
             print(f"""
@@ -96,7 +128,13 @@ or open that address in a browser. The same over TLS, with a certificate that pr
 
   curl --insecure https://{HOST}:{tls_port}/
 
-Ctrl-C ends both.
+The manager, to add hosts of your own, is at
+
+  http://localhost:{manager_port}/
+
+Log in as admin, with the password that was made for this run: {password()}
+
+Ctrl-C ends all of them.
 """, flush=True)
             proxyd.wait()
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 Ports and places are moved (a free port, DESTDIR), so that they can run anywhere. Run by tools/test on build/release.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -69,6 +70,13 @@ class Readme(unittest.TestCase):
             self.assertIn("HTTP/1.1 200", answer)
             self.assertIn("Hello from the backend", answer)
             self.assertRegex(answer, r"(?i)x-forwarded-for: ")
+            manager = re.search(r"^ *(http://localhost:\d+/)$", said, re.MULTILINE)
+            password = re.search(r"Log in as admin, .*: (\S+)$", said, re.MULTILINE)
+            self.assertTrue(manager and password, said)
+            login = json.dumps({"username": "admin", "password": password[1]})
+            self.assertIn('"login":true', self.shell(f"curl -sS -H 'Content-Type: application/json' -d '{login}' "
+                                                     f"{manager[1]}api/auth/login"))
+            self.assertIn("<html", self.shell(f"curl -sSL {manager[1]}").lower())
         finally:
             if running.poll() is None:
                 os.killpg(running.pid, signal.SIGINT)  # Ctrl-C
