@@ -173,7 +173,7 @@ Result<std::string> AcmeIssuer::obtain(const Commission& commission, Progress& p
 
   std::vector<std::unique_ptr<Lease>> zones;
   std::vector<std::shared_ptr<dns::Provider>> providers;
-  JournalOf journal(parts_.journal, wanted.name);
+  JournalOf journal(parts_.journal, wanted.id());
   acme::Dns01 dns01(
       resolver_, journal,
       [&](std::string_view name, const Deadline& until) -> Result<acme::Dns01::Target> {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "certs/plan.h"
 #include "host/keys.h"
 #include "store/repo.h"
 #include "tls/cert.h"
@@ -36,8 +37,17 @@ std::string first_of(const std::string& chain_pem) {
 }  // namespace
 
 Result<std::vector<CertBundle>> CertStore::find(std::string_view name, const Deadline& by) {
-  PX_TRY(auto kept, store::load<store::Certificate>(store_, name, by));
-  return std::vector<CertBundle>{{std::move(kept.fullchain_pem), std::move(kept.privkey_pem)}};
+  auto usual = certs::load(store_, certs::Slot::usual, name, by);
+  if (!usual && usual.error().code != Errc::not_found) return std::move(usual).error();
+  auto rsa = certs::load(store_, certs::Slot::rsa, name, by);
+  std::vector<CertBundle> bundles;
+  for (auto* one : {&usual, &rsa}) {
+    if (one->has_value()) {
+      bundles.push_back({std::move((*one)->fullchain_pem), std::move((*one)->privkey_pem)});
+    }
+  }
+  if (!bundles.empty()) return bundles;
+  return std::move(usual).error();
 }
 
 Result<void> CertStore::put(std::string_view name, const CertBundle& bundle, const Deadline& by) {
@@ -47,10 +57,42 @@ Result<void> CertStore::put(std::string_view name, const CertBundle& bundle, con
 
 Result<bool> CertStore::erase(std::string_view name, const Deadline& by) {
   PX_TRY(const std::string kept, kept_name(name));
-  return store::remove<store::Certificate>(store_, kept, by);
+  PX_TRY(const bool usual, certs::erase(store_, certs::Slot::usual, kept, by));
+  PX_TRY(const bool rsa, certs::erase(store_, certs::Slot::rsa, kept, by));
+  return usual || rsa;
 }
 
 namespace certs {
+
+namespace {
+
+std::string place_of(Slot slot, std::string_view name) {
+  return slot == Slot::rsa ? host::keys::rsa_certificate(name) : host::keys::certificate(name);
+}
+
+}  // namespace
+
+std::string previous_of(Slot slot, std::string_view name) {
+  return host::keys::previous(slot == Slot::rsa ? std::string(Wanted::rsa_mark).append(name)
+                                                : std::string(name));
+}
+
+Result<store::Certificate> load(Store& store, Slot slot, std::string_view name,
+                                const Deadline& by) {
+  if (slot == Slot::usual) return store::load<store::Certificate>(store, name, by);
+  PX_TRY(const Record record, store.get(place_of(slot, name), by));
+  return store::from<store::Certificate>(host::keys::certificate(name), record);
+}
+
+Result<void> save(Store& store, Slot slot, const store::Certificate& next, const Deadline& by) {
+  if (slot == Slot::usual) return store::save(store, next, by);
+  return store.put(place_of(slot, next.name), store::record_of(next), {}, by);
+}
+
+Result<bool> erase(Store& store, Slot slot, std::string_view name, const Deadline& by) {
+  if (slot == Slot::usual) return store::remove<store::Certificate>(store, name, by);
+  return store.erase(place_of(slot, name), by);
+}
 
 Result<store::Certificate> gated(std::string_view name, const CertBundle& bundle,
                                  std::int64_t now) {
@@ -71,8 +113,9 @@ Result<store::Certificate> gated(std::string_view name, const CertBundle& bundle
   return kept;
 }
 
-Result<void> replace(Store& store, const store::Certificate& next, std::int64_t now,
+Result<void> replace(Store& store, Slot slot, const store::Certificate& next, std::int64_t now,
                      const Deadline& by) {
+  // What a record says is independent of where it is.
   const std::string key = host::keys::certificate(next.name);
   Record before;
   const auto change = [&](const Record& present) -> Result<Record> {
@@ -83,13 +126,13 @@ Result<void> replace(Store& store, const store::Certificate& next, std::int64_t 
     }
     return store::record_of(next);
   };
-  PX_CHECK(store.update(key, change, Life::for_ever, by));
+  PX_CHECK(store.update(place_of(slot, next.name), change, Life::for_ever, by));
   const auto was = store::from<store::Certificate>(key, before);
   if (!was) return {};
   // For whoever finds the new one wanting: until it ends.
   const auto certificate = tls::Certificate::load({was->fullchain_pem, was->privkey_pem});
   if (!certificate || (*certificate)->not_after() <= now) return {};
-  const auto kept = store.put(host::keys::previous(next.name), before,
+  const auto kept = store.put(previous_of(slot, next.name), before,
                               Seconds{(*certificate)->not_after() - now}, by);
   if (!kept) {
     base::log::warning("certificate.previous",

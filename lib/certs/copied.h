@@ -6,6 +6,7 @@
 // Owner: Server. Thread: find() as CertSource's; the others any.
 #pragma once
 
+#include "certs/cert_store.h"
 #include <proxycore/cert.h>
 #include <proxycore/store.h>
 
@@ -31,7 +32,10 @@ class CopiedCerts final : public CertSource {
   void believe_all(bool believed);
 
  private:
-  bool take_told(std::string_view name);
+  Result<store::Certificate> find_one(Slot slot, std::string_view name, bool told,
+                                      const Deadline& by);
+  bool is_told(std::string_view name);
+  void drop_told(std::string_view name);
 
   Store& store_;
   Store& copy_;

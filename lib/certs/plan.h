@@ -25,6 +25,11 @@ struct Wanted {
   std::vector<std::string> identifiers;  // what it is for
   std::string host;                      // the host or pattern that wants it
   Method method = Method::http01;
+  bool rsa = false;  // the one with an RSA key beside the other, for clients that know no ECDSA
+
+  // What its story and whoever works on it are known by: of the one beside, "rsa:" and the name.
+  [[nodiscard]] std::string id() const { return rsa ? std::string(rsa_mark) + name : name; }
+  static constexpr std::string_view rsa_mark = "rsa:";
 
   friend bool operator==(const Wanted&, const Wanted&) = default;
 };

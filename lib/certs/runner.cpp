@@ -63,6 +63,10 @@ std::optional<Validity> validity_of(const Story& story) {
   return Validity{story.not_before, story.not_after};
 }
 
+Slot slot_of(const Wanted& wanted) {
+  return wanted.rsa ? Slot::rsa : Slot::usual;
+}
+
 void adopt(const tls::Certificate& certificate, Story& story) {
   const bool same = story.serial == certificate.serial();
   story.not_before = certificate.not_before();
@@ -208,12 +212,22 @@ Circumstances Runner::circumstances() const {
               }};
 }
 
+std::optional<Runner::Task> Runner::beside(const Task& task) const {
+  if (!options_.acme.rsa_companion || options_.acme.key_type == "rsa") return std::nullopt;
+  if (task.wanted.rsa) return std::nullopt;
+  Task other{.wanted = task.wanted, .wished = task.wished};
+  other.wanted.rsa = true;
+  return other;
+}
+
+void Runner::want(const Task& task) {
+  known_[task.wanted.id()].task = task;
+  if (const auto other = beside(task)) known_[other->wanted.id()].task = *other;
+}
+
 void Runner::plan(Host&& host, const Circumstances& around) {
   std::string why;
-  if (auto wanted = wanted_by(host, around, why)) {
-    const std::string name = wanted->name;
-    known_[name].task = Task{.wanted = *std::move(wanted)};
-  }
+  if (auto wanted = wanted_by(host, around, why)) want({.wanted = *std::move(wanted)});
   if (host.is_cache || host.host.find('*') == std::string::npos) return;
   const auto index = static_cast<std::uint32_t>(patterns_.size());
   if (trie_.insert(host.host, index)) patterns_.push_back(std::move(host));
@@ -257,11 +271,11 @@ Result<void> Runner::look_at_hosts(const Deadline& by) {
     for (Host& host : hosts) plan(std::move(host), around);
     for (auto& [name, story] : stories) {
       const auto at = known_.find(name);
-      if (at == known_.end() && story.wished) {
+      if (at == known_.end() && story.wished && !name.starts_with(Wanted::rsa_mark)) {
         const auto* found = trie_.match(name);
         if (found != nullptr) {
           if (auto wanted = wanted_for(name, patterns_[*found], around)) {
-            known_[name].task = Task{.wanted = *std::move(wanted), .wished = true};
+            want({.wanted = *std::move(wanted), .wished = true});
           }
         }
       }
@@ -339,10 +353,16 @@ Result<void> Runner::look_at_wishes(const Deadline& by) {
       continue;
     }
     const std::lock_guard lock(mutex_);
-    const std::string kept = task->wanted.name;
+    const std::string kept = task->wanted.id();
     if (working_.find(kept) != working_.end()) continue;
     task->at_once = at_once;
     task->wish = name;
+    if (const auto other = beside(*task)) {
+      const std::string id = other->wanted.id();
+      if (known_.try_emplace(id, Known{.task = *other}).second) {
+        schedule_.set(id, options_.now_ms());
+      }
+    }
     known_[kept].task = *std::move(task);
     // Before all others: somebody waits.
     schedule_.set(kept, 0);
@@ -496,12 +516,12 @@ Result<Story> Runner::issue(std::string_view name, const Deadline& by) {
   PX_TRY(const auto issuer, options_.issuer());
   const Outcome outcome = attempt(*issuer, task, by);
   if (outcome.error) return *outcome.error;
-  return load_story(store_, task.wanted.name, by);
+  return load_story(store_, task.wanted.id(), by);
 }
 
 Runner::Outcome Runner::attempt(Issuer& issuer, const Task& task, const Deadline& by) {
   const std::int64_t now = options_.now_ms();
-  const std::string& name = task.wanted.name;
+  const std::string name = task.wanted.id();
   const auto later = [&](Error error) {
     return Outcome{.next_ms = now + minute, .error = std::move(error)};
   };
@@ -545,18 +565,19 @@ std::optional<Runner::Outcome> Runner::settled(Issuer& issuer, const Task& task,
     return outcome;
   };
 
-  auto found = CertStore(store_).find(story.name, by);
+  auto found = load(store_, slot_of(task.wanted), task.wanted.name, by);
   if (!found && found.error().code != Errc::not_found && found.error().code != Errc::invalid) {
     return Outcome{.next_ms = now + minute, .error = found.error()};
   }
   std::shared_ptr<const tls::Certificate> certificate;
   if (found) {
-    if (const auto loaded = tls::Certificate::load(found->front())) certificate = *loaded;
+    const auto loaded = tls::Certificate::load({found->fullchain_pem, found->privkey_pem});
+    if (loaded) certificate = *loaded;
   }
   const bool valid = certificate && certificate->not_after() * second > now &&
                      covers_all(*certificate, story.identifiers);
   if (valid) {
-    chain = found->front().chain_pem;
+    chain = found->fullchain_pem;
     adopt(*certificate, story);
     if (options_.acme.renew == "ari" && !is_pause(story.ask_ms, now) && !task.at_once) {
       ask_for_proposal(issuer, chain, story, by);
@@ -606,7 +627,7 @@ Runner::Outcome Runner::order(Issuer& issuer, const Task& task, Story& story,
   }
   if (key.empty()) {
     story.order_url.clear();
-    const bool rsa = options_.acme.key_type == "rsa";
+    const bool rsa = task.wanted.rsa || options_.acme.key_type == "rsa";
     auto made = tls::generate_key(rsa ? tls::KeyType::rsa : tls::KeyType::ecdsa);
     if (!made) return without_ca(made.error());
     key = *std::move(made);
@@ -650,9 +671,9 @@ Runner::Outcome Runner::succeeded(const Task& task, Story& story, const CertBund
     for (const std::string& name : story.identifiers) {
       PX_CHECK(tls::gate(certificate, name, now / second));
     }
-    PX_TRY(auto record, gated(story.name, bundle, now / second));
+    PX_TRY(auto record, gated(task.wanted.name, bundle, now / second));
     record.fence = static_cast<std::int64_t>(story.fence);
-    PX_CHECK(replace(store_, record, now / second, by));
+    PX_CHECK(replace(store_, slot_of(task.wanted), record, now / second, by));
     adopt(*certificate, story);
     story.ca = std::exchange(story.order_ca, {});
     story.failures = 0;
@@ -791,22 +812,30 @@ Runner::Outcome Runner::failed(const Task& task, Story& story, const Issuer& iss
 }
 
 Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& by) {
-  auto held = hold(name, by);
+  auto usual = revoke_one(Slot::usual, name, reason, by);
+  if (!usual && usual.error().code != Errc::not_found) return usual;
+  auto rsa = revoke_one(Slot::rsa, name, reason, by);
+  return rsa || rsa.error().code != Errc::not_found ? rsa : usual;
+}
+
+Result<void> Runner::revoke_one(Slot slot, std::string_view name, int reason, const Deadline& by) {
+  const std::string id = Wanted{.name = std::string(name), .rsa = slot == Slot::rsa}.id();
+  auto held = hold(id, by);
   if (!held) return std::move(held).error();
   const Deadline until = (*held)->within(by);
-  CertStore certificates(store_);
-  PX_TRY(const auto bundles, certificates.find(name, until));
+  PX_TRY(const auto kept_now, load(store_, slot, name, until));
+  const CertBundle bundle{kept_now.fullchain_pem, kept_now.privkey_pem};
   Story story;
-  if (auto kept = load_story(store_, name, until)) story = *std::move(kept);
+  if (auto kept = load_story(store_, id, until)) story = *std::move(kept);
   PX_TRY(const auto issuer, options_.issuer());
-  if (auto revoked = issuer->revoke(story.ca, bundles.front(), reason, until); !revoked) {
+  if (auto revoked = issuer->revoke(story.ca, bundle, reason, until); !revoked) {
     // It is revoked already.
     if (revoked.error().code != Errc::conflict) return revoked;
   }
-  PX_TRY([[maybe_unused]] const bool erased, certificates.erase(name, until));
-  (void)store_.erase(keys::previous(name), until);
+  PX_TRY([[maybe_unused]] const bool erased, erase(store_, slot, name, until));
+  (void)store_.erase(previous_of(slot, name), until);
 
-  story.name = name;
+  story.name = id;
   story.fence = (*held)->token();
   const std::int64_t now = options_.now_ms();
   add_attempt(story, {.at_ms = now,
@@ -835,7 +864,7 @@ Result<void> Runner::revoke(std::string_view name, int reason, const Deadline& b
 
 void Runner::note(const Task& task, const Story& story) {
   const std::lock_guard lock(mutex_);
-  const auto known = known_.find(task.wanted.name);
+  const auto known = known_.find(task.wanted.id());
   if (known == known_.end()) return;
   known->second.state = story.state;
   known->second.not_after = story.not_after;
@@ -893,6 +922,7 @@ std::int64_t Runner::look_ms(const Story& story) const {
 // As the pages of older software read it in the host's record.
 void Runner::show_status(const Task& task, std::string_view status, const Story* valid,
                          const Deadline& by) {
+  if (task.wanted.rsa) return;
   if (task.wanted.method != Method::dns01 || task.wanted.host.find('*') == std::string::npos)
     return;
   const auto change = [&](const Record& before) -> Result<Record> {

@@ -8,6 +8,7 @@
 // Owner: Renewer. Thread: any, for every function.
 #pragma once
 
+#include "certs/cert_store.h"
 #include "certs/issuer.h"
 #include "certs/plan.h"
 #include "certs/renewal.h"
@@ -125,6 +126,9 @@ class Runner {
   [[nodiscard]] Result<Task> task_for(std::string_view name) const;
   [[nodiscard]] Circumstances circumstances() const;
   void plan(Host&& host, const Circumstances& around);
+  // Under mutex_. What goes beside it is wanted with it.
+  void want(const Task& task);
+  [[nodiscard]] std::optional<Task> beside(const Task& task) const;
 
   void sweep(const std::stop_token& stop);
   // Works off what is due; `until_idle`: and returns when nothing is.
@@ -141,6 +145,7 @@ class Runner {
                  std::string_view step, const Error& error, const Deadline& by);
   void note(const Task& task, const Story& story);
 
+  Result<void> revoke_one(Slot slot, std::string_view name, int reason, const Deadline& by);
   void ask_for_proposal(Issuer& issuer, const std::string& chain, Story& story, const Deadline& by);
   [[nodiscard]] Due due_of(const Story& story) const;
   // When a name is looked at again: its time, or earlier, because the CA is to be asked.

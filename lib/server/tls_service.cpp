@@ -200,6 +200,11 @@ void TlsService::on_changed(std::string_view key) {
   if (key.starts_with(host::keys::story_prefix)) {
     return story_changed(key.substr(host::keys::story_prefix.size()));
   }
+  if (key.starts_with(host::keys::rsa_prefix)) {
+    const std::string_view name = key.substr(host::keys::rsa_prefix.size());
+    if (copied_) copied_->told(name);
+    return forget(name);
+  }
   if (!host::keys::is_text(key) || !key.ends_with(host::keys::certificate_suffix)) return;
   const std::string_view name = key.substr(0, key.size() - host::keys::certificate_suffix.size());
   if (copied_) copied_->told(name);

@@ -75,3 +75,24 @@ TEST_CASE("copied certificates: an operator's word is believed until the next fl
   rig.certs.believe_all(true);
   CHECK_FALSE(rig.found());
 }
+
+TEST_CASE("copied certificates: the one with an RSA key goes with the other") {
+  Rig rig;
+  const store::Certificate beside{
+      .name = "a.test", .fullchain_pem = rig.bundle.chain_pem, .privkey_pem = rig.bundle.key_pem};
+  REQUIRE(certs::save(rig.store.here(), certs::Slot::rsa, beside, soon()));
+  const auto count = [&] {
+    const auto got = rig.certs.find("a.test", soon());
+    return got ? got->size() : 0;
+  };
+  CHECK(count() == 2);
+  rig.store.away = true;
+  CHECK(count() == 2);
+  rig.store.away = false;
+  REQUIRE(certs::erase(rig.store.here(), certs::Slot::rsa, "a.test", soon()));
+  CHECK(count() == 2);
+  rig.certs.told("a.test");
+  CHECK(count() == 1);
+  rig.store.away = true;
+  CHECK(count() == 1);
+}

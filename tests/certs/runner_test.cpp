@@ -31,6 +31,7 @@
 using namespace proxycore;
 using namespace proxycore::certs;
 using namespace proxycore::test;
+namespace keys = proxycore::host::keys;
 
 namespace {
 
@@ -406,6 +407,49 @@ TEST_CASE("runner: a wish for a name that a wildcard's certificate is to cover b
   REQUIRE(runner.run_once(soon()));
   CHECK(rig.ca.given == std::map<std::string, int>{{"*.example.test", 1}});
   CHECK_FALSE(rig.store->get(host::keys::wish("a.example.test"), soon()));
+}
+
+TEST_CASE("runner: a second certificate with an RSA key is got beside each, and renewed with it") {
+  Rig rig;
+  rig.host("app.other.test");
+  rig.host("*.example.test", "DNS-01-wildcard");
+  auto options = rig.options();
+  options.acme.rsa_companion = true;
+  Runner runner(*rig.store, std::move(options));
+  CHECK(runner.run_once(soon())->issued == 4);
+  const auto types_of = [&](std::string_view name) {
+    std::string types;
+    const auto bundles = CertStore(*rig.store).find(name, soon());
+    REQUIRE(bundles);
+    for (const CertBundle& bundle : *bundles) {
+      const auto certificate = tls::Certificate::load(bundle);
+      REQUIRE(certificate);
+      CHECK((*certificate)->matches(name));
+      types += (*certificate)->key_type() == tls::KeyType::rsa ? "rsa " : "ecdsa ";
+    }
+    return types;
+  };
+  CHECK(types_of("app.other.test") == "ecdsa rsa ");
+  CHECK(types_of("*.example.test") == "ecdsa rsa ");
+  CHECK(rig.story("rsa:app.other.test").state == CertificateState::valid);
+  CHECK(rig.serial("rsa:app.other.test") != rig.serial("app.other.test"));
+
+  rig.ca.now_ms += 70 * day;
+  CHECK(runner.run_once(soon())->renewed == 4);
+  CHECK(rig.store->get(keys::previous("app.other.test"), soon()));
+  CHECK(rig.store->get(keys::previous("rsa:app.other.test"), soon()));
+  CHECK(runner.run_once(soon())->renewed == 0);
+
+  REQUIRE(runner.revoke("app.other.test", 4, soon()));
+  CHECK(rig.ca.revoked == 2);
+  CHECK(CertStore(*rig.store).find("app.other.test", soon()).error().code == Errc::not_found);
+  CHECK_FALSE(rig.store->get(keys::previous("rsa:app.other.test"), soon()));
+  CHECK(runner.revoke("app.other.test", 4, soon()).error().code == Errc::not_found);
+
+  // Once it is wanted no more, nothing is done about it.
+  Runner without(*rig.store, rig.options());
+  REQUIRE(without.run_once(soon()));
+  CHECK(rig.story("rsa:*.example.test").state == CertificateState::idle);
 }
 
 TEST_CASE("runner: revoked with a compromised key, a name gets a new certificate at once") {
