@@ -54,6 +54,10 @@ struct Arguments {
   std::string metrics;                // file; empty: none
   std::string name;                   // of a certificate; empty: all
   int reason = 0;                     // of a revocation
+  std::string layout;                 // of an export: "certbot" or "certmagic"
+  std::string directory;              // to export to
+  std::vector<std::string> names;     // to export; none: all
+  bool replace = false;               // what is there already
   std::string type;                   // of a DNS provider
   std::string label;                  // what people call it
   std::string id;                     // of a DNS account
@@ -266,6 +270,21 @@ int list(proxycore::Store& store, const Arguments& given, const Signals& signals
   return complain({proxycore::Errc::not_found, given.name + ": nothing has happened to it yet"});
 }
 
+int export_to(const Config& config, proxycore::Store& store, const Arguments& given,
+              const Signals& signals) {
+  using Layout = proxycore::CertificateLayout;
+  const proxycore::CertificateExport wanted{
+      .layout = given.layout == "certbot" ? Layout::certbot : Layout::certmagic,
+      .directory = given.directory,
+      .names = given.names,
+      .replace = given.replace};
+  const auto count = export_certificates(config, store, wanted, within(for_the_store, signals));
+  if (!count) return complain(count.error());
+  std::fprintf(stderr, "proxy-renew: %zu certificates are in %s\n", *count,
+               given.directory.c_str());
+  return 0;
+}
+
 int issue(Renewer& renewer, const Arguments& given, const Signals& signals) {
   const auto story = renewer.issue(given.name, within(for_one_certificate, signals));
   if (!story) return complain(story.error());
@@ -368,6 +387,15 @@ int main(int argc, char** argv) {
                    "longer used")
       ->check(CLI::IsMember({0, 1, 3, 4, 5}));
 
+  CLI::App* exports = app.add_subcommand(
+      "export", "Write certificates and keys to files, as other software lays them out");
+  exports->add_option("--layout", given.layout, "certbot or certmagic")
+      ->required()
+      ->check(CLI::IsMember({"certbot", "certmagic"}));
+  exports->add_flag("--force", given.replace, "Replace files that are there already");
+  exports->add_option("DIR", given.directory, "Where to")->required();
+  exports->add_option("NAME", given.names, "Only these");
+
   CLI::App* dns = app.add_subcommand("dns", "Accounts at DNS providers, for wildcards");
   dns->require_subcommand(1);
   CLI::App* types = dns->add_subcommand("types",
@@ -407,6 +435,7 @@ int main(int argc, char** argv) {
   const auto store = proxycore::open_store(config->store.url);
   if (!store) return complain(store.error());
   if (lists->parsed()) return list(**store, given, signals);
+  if (exports->parsed()) return export_to(*config, **store, given, signals);
 
   const bool asks_ca = !dns->parsed();
   if (asks_ca && !config->acme.enabled) {

@@ -169,4 +169,19 @@ class Renewer {
 // store.
 Result<std::vector<CertificateStory>> certificate_stories(Store& store, const Deadline& by);
 
+// As other software lays certificates out: "live/NAME/fullchain.pem" and what belongs to it, or
+// "certificates/CA/NAME/NAME.crt".
+enum class CertificateLayout : std::uint8_t { certbot, certmagic };
+
+struct CertificateExport {
+  CertificateLayout layout = CertificateLayout::certbot;
+  std::string directory;                // made if it is not there
+  std::vector<std::string> names = {};  // empty: all that the store keeps
+  bool replace = false;                 // what is there already
+};
+// Writes certificates of a store, and their keys, to files; how many. `config`: its CAs. Errors:
+// not_found (a name), conflict (a file is there already), invalid, denied, io, those of the store.
+Result<std::size_t> export_certificates(const Config& config, Store& store,
+                                        const CertificateExport& wanted, const Deadline& by);
+
 }  // namespace proxycore
