@@ -10,10 +10,12 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "host/keys.h"
+#include "temp_dir.h"
 #include <proxycore/admin.h>
 #include <proxycore/config.h>
 #include <proxycore/deadline.h>
 #include <proxycore/handler.h>
+#include <proxycore/renew.h>
 #include <proxycore/store.h>
 
 #include <functional>
@@ -35,13 +37,17 @@ class AdminRig {
     Config config = {};
     std::function<void(Store& store)> before = {};  // fills the store
     std::function<Result<Response>(std::string_view target, const Deadline& by)> proxyd = {};
-    Renewer* renewer = nullptr;
+    std::vector<Renewer::DnsType> dns_types = {};
   };
 
   AdminRig() : AdminRig(Options{}) {}
   explicit AdminRig(Options options) : store(open_memory()) {
     options.config.admin.bcrypt_cost = 4;
     options.config.acme.enabled = false;
+    options.config.renew.key_file = dir_.file("key");
+    auto own = Renewer::create(options.config, *store, {.dns_types = std::move(options.dns_types)});
+    REQUIRE(own);
+    renewer_ = *std::move(own);
     if (options.before) options.before(*store);
     for (const char* name : {"viewer", "manager"}) {
       user(name);
@@ -52,7 +58,7 @@ class AdminRig {
     admin_token = log_in("admin");
     auto made = AdminService::create(
         options.config, *store,
-        {.proxyd = std::move(options.proxyd), .renewer = options.renewer, .told = [](auto) {}});
+        {.proxyd = std::move(options.proxyd), .renewer = renewer_.get(), .told = [](auto) {}});
     INFO((made ? "" : made.error().message()));
     REQUIRE(made);
     service = *std::move(made);
@@ -68,7 +74,7 @@ class AdminRig {
     REQUIRE(permissions.put({.subject = name, .grant = {role, domain}}, by()));
   }
   // The token of a new session.
-  std::string log_in(const std::string& name) {
+  std::string log_in(const std::string& name) const {
     auth::Sessions sessions(*store, Millis{3'600'000}, false, [] { return base::now_ms(); });
     const auto token = sessions.begin(name, by());
     REQUIRE(token);
@@ -104,9 +110,10 @@ class AdminRig {
   }
 
   static std::string field(const Response& response, std::string_view name) {
-    return Request{.fields = response.fields}.field(name) != nullptr
-               ? *Request{.fields = response.fields}.field(name)
-               : "";
+    Request fields;
+    fields.fields = response.fields;
+    const std::string* found = fields.field(name);
+    return found != nullptr ? *found : "";
   }
   static base::json::Value json(const Response& response) {
     auto parsed = base::json::parse(response.body, {.size = std::size_t{64} << 20});
@@ -118,7 +125,13 @@ class AdminRig {
 
   std::unique_ptr<Store> store;
   std::string admin_token;
-  std::unique_ptr<AdminService> service;
+
+ private:
+  TempDir dir_;
+  std::unique_ptr<Renewer> renewer_;
+
+ public:
+  std::unique_ptr<AdminService> service;  // last: it uses the others
 };
 
 }  // namespace proxycore::test
