@@ -319,7 +319,7 @@ class Load:
     def stop_prompt(self):
         """The same, and none of them was kept waiting by what goes on beside it."""
         self.stop()
-        if self.slowest > 5 * slack():
+        if self.slowest > PATIENCE / 2 * slack():
             raise Failed(f"the slowest of {self.passed} requests took {self.slowest:.1f} s")
 
 
