@@ -10,6 +10,10 @@
 #include "tls/keys.h"
 
 #include <array>
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,9 +28,6 @@ namespace fields = host::fields;
 
 // What is left behind by a runner that was killed ends by itself.
 constexpr Seconds challenge_life{3'600};
-// As long as older software holds the lock.
-constexpr Seconds lock_life{30};
-constexpr Seconds zone_life{1'800};
 
 std::string account_place(std::string_view directory) {
   const auto digest = tls::sha256(directory);
@@ -34,36 +35,75 @@ std::string account_place(std::string_view directory) {
 }
 
 // The lock that older software on the same store holds while it gets a certificate for a name.
-class OldLock {
+class OldLock final : public Lease {
  public:
-  static Result<OldLock> take(Store& store, const std::string& name, const std::string& owner,
-                              const Deadline& by) {
-    auto taken =
-        store.create(keys::issue_lock(name), {{std::string(text_field), owner}}, lock_life, by);
-    if (taken) return OldLock(store, name, owner);
+  static Result<std::unique_ptr<Lease>> take(Store& store, const std::string& name,
+                                             const std::string& owner, Seconds life,
+                                             const Deadline& by) {
+    auto taken = store.create(keys::issue_lock(name), {{std::string(text_field), owner}}, life, by);
+    if (taken) return std::unique_ptr<Lease>(new OldLock(store, name, owner, life));
     if (taken.error().code != Errc::conflict) return std::move(taken).error();
     return Error{Errc::conflict, fmt::format("{}: somebody else is getting one", name)};
   }
-  OldLock(OldLock&& from) noexcept
-      : store_(std::exchange(from.store_, nullptr)),
-        name_(std::move(from.name_)),
-        owner_(std::move(from.owner_)) {}
-  OldLock& operator=(OldLock&&) = delete;
-  ~OldLock() {
-    if (store_ == nullptr) return;
-    (void)store_->erase_if(
-        keys::issue_lock(name_),
-        [this](const Record& record) { return fields::text(record, text_field) == owner_; },
+  OldLock(const OldLock&) = delete;
+  OldLock& operator=(const OldLock&) = delete;
+  ~OldLock() override {
+    (void)store_.erase_if(
+        keys::issue_lock(name_), [this](const Record& record) { return is_ours(record); },
         Deadline::in(Millis{5'000}));
   }
 
- private:
-  OldLock(Store& store, std::string name, std::string owner)
-      : store_(&store), name_(std::move(name)), owner_(std::move(owner)) {}
+  Result<void> renew(const Deadline& by) override {
+    PX_TRY(const Record record, store_.get(keys::issue_lock(name_), by));
+    if (!is_ours(record)) return Error{Errc::conflict, "somebody else has it"};
+    return store_.put(keys::issue_lock(name_), record, life_, by);
+  }
+  [[nodiscard]] std::uint64_t token() const noexcept override { return 0; }
 
-  Store* store_;
-  std::string name_;
-  std::string owner_;
+ private:
+  OldLock(Store& store, std::string name, std::string owner, Seconds life)
+      : store_(store), name_(std::move(name)), owner_(std::move(owner)), life_(life) {}
+
+  [[nodiscard]] bool is_ours(const Record& record) const {
+    return fields::text(record, text_field) == owner_;
+  }
+
+  Store& store_;
+  const std::string name_;
+  const std::string owner_;
+  const Seconds life_;
+};
+
+// What is held while a certificate is got, which may take longer than it lives by itself. Whoever
+// is killed has given it up soon.
+class Holding {
+ public:
+  explicit Holding(Seconds life)
+      : thread_([this, life](const std::stop_token& stop) { keep(life, stop); }) {}
+
+  void add(std::unique_ptr<Lease> lease) {
+    const std::lock_guard lock(mutex_);
+    leases_.push_back(std::move(lease));
+  }
+  [[nodiscard]] bool empty() const {
+    const std::lock_guard lock(mutex_);
+    return leases_.empty();
+  }
+
+ private:
+  void keep(Seconds life, const std::stop_token& stop) {
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake.wait_for(lock, stop, Millis(life) / 3, [] { return false; });
+      if (stop.stop_requested()) return;
+      for (const auto& lease : leases_) (void)lease->renew(Deadline::in(Millis(life) / 6, stop));
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<Lease>> leases_;  // under mutex_
+  std::jthread thread_;                         // the last: it ends before they do
 };
 
 }  // namespace
@@ -151,11 +191,12 @@ Result<std::string> AcmeIssuer::obtain(const Commission& commission, Progress& p
   PX_TRY(acme::Client * ca, client(by));
   const Wanted& wanted = commission.wanted;
 
-  std::optional<OldLock> lock;
+  Holding holding(parts_.lock_life);
   if (wanted.method == Method::http01) {
     std::array<unsigned char, 32> number = tls::sha256(commission.key_pem);
-    PX_TRY(OldLock taken, OldLock::take(parts_.store, wanted.name, base::hex(number), by));
-    lock.emplace(std::move(taken));
+    PX_TRY(auto lock,
+           OldLock::take(parts_.store, wanted.name, base::hex(number), parts_.lock_life, by));
+    holding.add(std::move(lock));
   }
 
   acme::Http01 http01(
@@ -171,17 +212,16 @@ Result<std::string> AcmeIssuer::obtain(const Commission& commission, Progress& p
                                       Deadline::in(Millis{10'000}));
            }});
 
-  std::vector<std::unique_ptr<Lease>> zones;
   std::vector<std::shared_ptr<dns::Provider>> providers;
   JournalOf journal(parts_.journal, wanted.id());
   acme::Dns01 dns01(
       resolver_, journal,
       [&](std::string_view name, const Deadline& until) -> Result<acme::Dns01::Target> {
         PX_TRY(Providers::Found found, providers_.find(name, until));
-        if (!found.provider->info().several_values && zones.empty()) {
+        if (!found.provider->info().several_values && holding.empty()) {
           // Another certificate's value would take the place of ours.
-          PX_TRY(auto lease, parts_.store.lock("dns:" + found.zone.name, zone_life, until));
-          zones.push_back(std::move(lease));
+          PX_TRY(auto lease, parts_.store.lock("dns:" + found.zone.name, parts_.lock_life, until));
+          holding.add(std::move(lease));
         }
         providers.push_back(found.provider);
         return acme::Dns01::Target{.provider = found.provider.get(),

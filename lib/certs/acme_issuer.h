@@ -46,6 +46,8 @@ class AcmeIssuer final : public Issuer {
     const Sealer& sealer;
     const dns::Registry& registry;
     Journal& journal;
+    // Of the locks on a name and a zone, which are renewed meanwhile: as older software has it.
+    Seconds lock_life{30};
   };
   // All that is referred to outlives it.
   explicit AcmeIssuer(Parts parts);

@@ -5,6 +5,7 @@
 #include "plugin_paths.h"
 #include "store/repo.h"
 #include "support/acme_rig.h"
+#include "support/eventually.h"
 #include "support/fake_ca.h"
 #include "support/http_server.h"
 #include "support/pebble.h"
@@ -14,6 +15,7 @@
 #include <proxycore/store.h>
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
 #include <memory>
 #include <mutex>
@@ -204,6 +206,30 @@ TEST_CASE("acme issuer: the lock of older software is respected, and theirs is l
   };
   good(get(issuer, plain("a.test"), told));
   CHECK(good(rig.store->get(keys::issue_lock("a.test"), soon())) == theirs);
+}
+
+TEST_CASE("acme issuer: an order that takes long keeps its lock") {
+  Rig rig;
+  const FakeCa ca;
+  std::atomic<int> writes{0};
+  const auto watch =
+      rig.store->watch(keys::issue_lock("a.test"), [&](std::string_view) { ++writes; });
+  REQUIRE(watch);
+  AcmeIssuer issuer({.acme = account_at(ca.url()),
+                     .store = *rig.store,
+                     .sealer = rig.sealer,
+                     .registry = rig.registry,
+                     .journal = rig.journal,
+                     .lock_life = Seconds{1}});
+  ToldProgress told;
+  told.before = [&](acme::Step step) {
+    if (step != acme::Step::validate) return;
+    // Written again and again, for longer than it lives.
+    CHECK(test::eventually([&] { return writes >= 5; }));
+    CHECK(rig.store->get(keys::issue_lock("a.test"), soon()));
+  };
+  serves(good(get(issuer, plain("a.test"), told)), "a.test");
+  CHECK_FALSE(rig.store->get(keys::issue_lock("a.test"), soon()));
 }
 
 TEST_CASE("acme issuer, pebble: an account is bound to an external one (RFC 8555 §7.3.4)") {
