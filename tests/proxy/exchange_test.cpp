@@ -230,7 +230,7 @@ TEST_CASE("exchange: what a target sees and a client gets is the same over eithe
     CHECK(field_of(request, "Via") == (http2 ? "2 proxycore" : "1.1 proxycore"));
     CHECK(field_of(request, "Transfer-Encoding") == "-");
     at.send(ok("hello", "X-B: 2\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"));
-    Answered answer = client.answer();
+    AnyAnswer answer = client.answer();
     CHECK(answer.status == 200);
     CHECK(answer.body == "hello");
     CHECK(answer.field("x-b") == "2");
@@ -290,7 +290,7 @@ TEST_CASE("exchange: what the proxy answers itself, over either version") {
     const auto status = [&](const AnyClient::Ask& ask) {
       AnyClient client(rig, http2);
       client.ask(ask);
-      const Answered answer = client.answer();
+      const AnyAnswer answer = client.answer();
       CHECK(answer.whole);
       CHECK(answer.field("x-request-id") != "-");
       return answer.status;
@@ -347,7 +347,7 @@ TEST_CASE("exchange: a target that fails, over either version") {
     fourth.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
     rig.turns();
     fourth.close();
-    const Answered cut = client.answer();
+    const AnyAnswer cut = client.answer();
     CHECK(cut.status == 200);
     CHECK(cut.body == "half");
     CHECK_FALSE(cut.whole);
@@ -368,7 +368,7 @@ TEST_CASE("exchange: a handler answers over either version") {
     rig.mount("local.test", echo);
     AnyClient client(rig, http2);
     client.ask({.method = "POST", .host = "local.test", .body = "content"});
-    const Answered answer = client.answer();
+    const AnyAnswer answer = client.answer();
     CHECK(answer.body == "POST content");
     CHECK(answer.field("x-tls") == (http2 ? "yes" : "no"));
   }

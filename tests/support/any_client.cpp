@@ -60,8 +60,8 @@ void AnyClient::ask(const Ask& ask) {
   }
 }
 
-Answered AnyClient::answer_h1() {
-  Answered answer;
+AnyAnswer AnyClient::answer_h1() {
+  AnyAnswer answer;
   std::string head = h1_->head();
   while (status_of(head) / 100 == 1) {
     ++interim;
@@ -101,10 +101,10 @@ Answered AnyClient::answer_h1() {
   return answer;
 }
 
-Answered AnyClient::answer() {
+AnyAnswer AnyClient::answer() {
   if (h1_) return answer_h1();
   const h2::Reader::Message& message = h2_->response(stream_);
-  Answered answer;
+  AnyAnswer answer;
   answer.status = std::atoi(message.status.c_str());
   answer.fields = message.fields;
   answer.body = message.body;

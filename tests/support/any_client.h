@@ -71,7 +71,7 @@ class H2Client final : io::Transport::Owner {
   std::unique_ptr<MemoryTransport> transport_;
 };
 
-struct Answered {
+struct AnyAnswer {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> fields;  // names in lower case; and trailers
   std::string body;
@@ -99,12 +99,12 @@ class AnyClient {
   };
   void ask(const Ask& ask);
   // The response to the last request; interim ones are counted.
-  Answered answer();
+  AnyAnswer answer();
 
   int interim = 0;
 
  private:
-  Answered answer_h1();
+  AnyAnswer answer_h1();
 
   ProxyRig& rig_;
   std::unique_ptr<Peer> h1_;
