@@ -37,6 +37,7 @@ const offline = document.getElementById('offline');
 
 let session = null;
 let leaving = new AbortController();
+let moved = false;  // from the page that the browser began with
 
 const live = new Live((connected) => {
   offline.hidden = connected;
@@ -84,7 +85,8 @@ async function showPage() {
   const content = el('div', {class: 'content'});
   replace(main, heading, content);
   window.scrollTo(0, 0);
-  if (one?.page !== login) heading.focus({preventScroll: true});
+  if (moved && one?.page !== login) heading.focus({preventScroll: true});
+  moved = true;
   if (!one) {
     replace(content, el('p', {}, 'There is nothing at this address. ', el('a', {href: '/hosts'}, 'All hosts')));
     return;
@@ -106,6 +108,7 @@ async function showPage() {
 async function begin() {
   try {
     session = (await get('/api/auth/session', {quiet: true})).data;
+    session.mayManage = session.admin || session.grants.some(({role}) => role !== 'viewer');
   } catch (error) {
     if (error.status !== 401) throw error;
     session = null;

@@ -9,6 +9,24 @@ import {el, replace, setText} from './dom.js';
 
 let count = 0;
 
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+// What a control holds for a value, and the value that it means.
+function content(field, value) {
+  if (field.kind === 'checkbox') return value ?? field.standard ?? false;
+  if (field.kind === 'lines') return (value ?? []).join('\n');
+  return String(value ?? field.standard ?? field.options?.[0][0] ?? '');
+}
+
+function meant(field, held) {
+  if (field.kind === 'checkbox' || field.kind === 'password') return held;
+  if (field.kind === 'lines') return held.split('\n').map((line) => line.trim()).filter(Boolean);
+  const text = held.trim();
+  if (field.kind !== 'number') return text;
+  if (text === '') return null;
+  return /^-?\d+$/.test(text) ? Number(text) : text;
+}
+
 export class Form {
   // `submit(values, form)`: may throw an ApiError. `actions`: further buttons.
   constructor({fields, submit, label, values = {}, actions = []}) {
@@ -73,13 +91,7 @@ export class Form {
   // The value of one field: '' and [] for what was left empty, null for a number that was.
   value(name) {
     const {field, input} = this.controls.get(name);
-    if (field.kind === 'checkbox') return input.checked;
-    if (field.kind === 'lines') return input.value.split('\n').map((line) => line.trim()).filter(Boolean);
-    if (field.kind === 'password') return input.value;
-    const text = input.value.trim();
-    if (field.kind !== 'number') return text;
-    if (text === '') return null;
-    return /^-?\d+$/.test(text) ? Number(text) : text;
+    return meant(field, field.kind === 'checkbox' ? input.checked : input.value);
   }
 
   values() {
@@ -89,7 +101,7 @@ export class Form {
   // What differs from what it was set to.
   changes() {
     return Object.fromEntries(Object.entries(this.values()).filter(
-      ([name, value]) => JSON.stringify(value) !== JSON.stringify(this.base[name])));
+      ([name, value]) => !same(value, this.base[name])));
   }
 
   // Shows these values, whatever was typed.
@@ -101,32 +113,21 @@ export class Form {
   // was, that is now another value than theirs.
   adopt(values) {
     const kept = [];
-    for (const [name, {field, input}] of this.controls) {
-      const mine = this.value(name);
-      if (JSON.stringify(mine) === JSON.stringify(this.base[name])) {
-        this.#put(name, values[name]);
-        continue;
-      }
-      const shown = input.type === 'checkbox' ? input.checked : input.value;
-      const before = JSON.stringify(this.base[name]);
-      this.#put(name, values[name]);
-      if (JSON.stringify(this.base[name]) !== before) kept.push(field.label);
-      if (input.type === 'checkbox') input.checked = shown;
-      else input.value = shown;
+    for (const [name, {field}] of this.controls) {
+      const theirs = meant(field, content(field, values[name]));
+      if (same(this.value(name), this.base[name])) this.#put(name, values[name]);
+      else if (!same(theirs, this.base[name]) && !same(theirs, this.value(name))) kept.push(field.label);
+      this.base[name] = theirs;
     }
     return kept;
   }
 
+  // What is there already is not touched: neither is the caret.
   #put(name, value) {
     const {field, input} = this.controls.get(name);
-    if (field.kind === 'checkbox') {
-      const on = value ?? field.standard ?? false;
-      if (input.checked !== on) input.checked = on;
-    } else {
-      const standard = field.standard ?? field.options?.[0][0] ?? '';
-      const text = field.kind === 'lines' ? (value ?? []).join('\n') : String(value ?? standard);
-      if (input.value !== text) input.value = text;
-    }
+    const key = field.kind === 'checkbox' ? 'checked' : 'value';
+    const shown = content(field, value);
+    if (input[key] !== shown) input[key] = shown;
     this.base[name] = this.value(name);
   }
 

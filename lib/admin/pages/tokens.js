@@ -1,7 +1,7 @@
 // API tokens: what scripts show in place of a log-in. The secret is shown once, here, when it is made.
 
 import {at, del, get, post} from './api.js';
-import {confirmed, el, exactTime, keyed, plainRow, replace, say, setText, table, time, warn} from './dom.js';
+import {confirmed, debounced, el, exactTime, keyed, plainRow, replace, say, setText, table, time, warn} from './dom.js';
 import {Form} from './form.js';
 import {ROLES} from './users.js';
 
@@ -10,7 +10,7 @@ const DAY = 86_400_000;
 
 export const title = () => 'API tokens';
 
-export async function show({content, signal}) {
+export async function show({content, signal, live}) {
   const list = table('API tokens', COLUMNS);
   const count = el('p', {role: 'status'}, 'Loading.');
   const secret = el('section', {class: 'banner ok', hidden: true, tabindex: '-1', 'aria-labelledby': 'secret'});
@@ -37,7 +37,7 @@ export async function show({content, signal}) {
     el('section', {'aria-labelledby': 'make'}, el('h2', {id: 'make'}, 'Make a token'), form.node));
 
   const reveal = (name, data) => {
-    const text = data.secret ?? data.token;
+    const text = data.token;
     const output = el('input', {id: 'made', readonly: true, value: text, spellcheck: 'false'});
     replace(secret, el('h2', {id: 'secret'}, `Secret of ${name}`),
       el('p', {}, 'Copy it now: it is not shown again.'),
@@ -85,4 +85,8 @@ export async function show({content, signal}) {
     setText(count, data.results.length === 0 ? 'There are none yet.' : `${data.results.length} of them.`);
   };
   await load();
+  const again = debounced(() => load().catch(() => {}), 500);
+  live.listen(signal, (model) => {
+    if (model === null || model === 'ApiToken') again();
+  });
 }

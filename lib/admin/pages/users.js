@@ -100,7 +100,7 @@ export async function show({content, signal, live, session}) {
       [get('/api/user?detail=true', {signal}), get('/api/permission', {signal})]);
     keyed(users.body, people.results, (user) => user.username, plainRow(USERS, userCells));
     keyed(grants.body, rows.results, (grant) => grant.id, plainRow(GRANTS, grantCells));
-    open.hidden = rows.results.length > 0 || !session.open;
+    open.hidden = !rows.open;
     grants.node.hidden = rows.results.length === 0;
     none.hidden = rows.results.length > 0;
   };
