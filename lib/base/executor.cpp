@@ -1,13 +1,21 @@
 #include "base/executor.h"
 
+#include "base/priority.h"
+
 #include <string>
 #include <utility>
 
 namespace proxycore::base {
 
-Executor::Executor(std::size_t threads, std::size_t max_waiting) : max_waiting_(max_waiting) {
+Executor::Executor(std::size_t threads, std::size_t max_waiting, int steps_back)
+    : max_waiting_(max_waiting) {
   threads_.reserve(threads);
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  for (std::size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, steps_back] {
+      step_back(steps_back);
+      work();
+    });
+  }
 }
 
 Result<void> Executor::post(Task task) {

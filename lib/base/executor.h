@@ -21,7 +21,8 @@ class Executor {
  public:
   using Task = UniqueFunction<void()>;
 
-  Executor(std::size_t threads, std::size_t max_waiting);
+  // `steps_back`: of the threads (priority.h).
+  Executor(std::size_t threads, std::size_t max_waiting, int steps_back = 0);
   ~Executor() { stop(); }
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/pause.h"
+#include "base/priority.h"
 #include "client/http_client.h"
 #include "host/keys.h"
 #include "server/in_process.h"
@@ -12,9 +13,6 @@
 #include <string>
 #include <utility>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 namespace proxycore::server {
 
 namespace {
@@ -22,15 +20,7 @@ namespace {
 namespace log = base::log;
 
 constexpr Millis next_try{2'000};
-constexpr int behind_traffic = 10;  // nice
-
-// What the manager does it does with what traffic leaves of the CPU. Threads inherit this.
-void step_back() {
-  const auto thread = static_cast<id_t>(::gettid());
-  if (::setpriority(PRIO_PROCESS, thread, behind_traffic) != 0) {
-    log::debug("admin.priority", {{"why", "it may not be lowered"}});
-  }
-}
+constexpr int behind_traffic = 10;  // steps of priority.h, for all threads of the manager
 
 // The answer to one question, for the thread that waits for it.
 struct Waiting {
@@ -98,7 +88,7 @@ Result<std::unique_ptr<Administration>> Administration::create(const Config& con
   }
   Result<void> service;
   std::thread([&] {
-    step_back();
+    base::step_back(behind_traffic);
     service = made->make_service();
   }).join();
   if (!service && !may_pass(service.error())) return std::move(service).error();
@@ -118,7 +108,7 @@ Result<void> Administration::make_service() {
 }
 
 void Administration::make_service_later() {
-  step_back();
+  base::step_back(behind_traffic);
   const Deadline ending = Deadline::never(stop_.get_token());
   while (base::pause(next_try, ending)) {
     if (auto service = make_service()) {
@@ -137,7 +127,7 @@ Result<void> Administration::start(std::span<const proxy::Worker::Socket> socket
   for (const auto& socket : sockets) worker_.listen(socket);
   if (service_ == nullptr) making_ = std::thread([this] { make_service_later(); });
   thread_ = std::thread([this] {
-    step_back();
+    base::step_back(behind_traffic);
     worker_.run();
   });
   return {};

@@ -2,10 +2,14 @@
 
 #include "support/eventually.h"
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <memory>
 #include <thread>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 
@@ -79,6 +83,14 @@ TEST_CASE("executor: stopping waits for what runs and destroys what waits") {
   CHECK(ended);
   CHECK(held.use_count() == 1);
   CHECK(executor.post([] {}).error().code == Errc::cancelled);
+}
+
+TEST_CASE("executor: its threads may give way to others") {
+  const auto niceness = [] { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid())); };
+  std::promise<int> found;
+  Executor executor(1, 1, 3);
+  REQUIRE(executor.post([&] { found.set_value(niceness()); }));
+  CHECK(found.get_future().get() == std::min(19, niceness() + 3));
 }
 
 }  // namespace proxycore::base
