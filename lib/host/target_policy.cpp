@@ -162,7 +162,7 @@ Result<void> TargetPolicy::add_listeners(const std::vector<std::string>& texts) 
     auto address = io::Address::parse(at.address, at.port);
     // Of both families then, which costs nobody anything.
     if (address && is_any(*address)) address.reset();
-    listeners_.push_back({std::move(address), at.port});
+    listeners_.push_back({address, at.port});
   }
   return {};
 }

@@ -32,9 +32,9 @@ struct Rig : EndpointRig {
   }
   void certificate(const std::string& name) {
     const store::Certificate kept{.name = name,
-                                  .fullchain_pem = "chain of " + name,
-                                  .privkey_pem = "the key",
-                                  .cert_pem = "leaf",
+                                  .fullchain_pem = "-----BEGIN CERTIFICATE-----\nchain of " + name,
+                                  .privkey_pem = "-----BEGIN PRIVATE KEY-----\nthe key",
+                                  .cert_pem = "-----BEGIN CERTIFICATE-----\nleaf",
                                   .expiry = 1'900'000'000};
     REQUIRE(store::save(*store, kept, soon()));
   }
@@ -89,14 +89,14 @@ TEST_CASE("cert routes: the private key is for administrators") {
   rig.certificate("*.a.test");
   const ApiAnswer whole = rig.run(show_certificate, {"*.a.test"});
   REQUIRE_MESSAGE(whole.status == 200, whole.text);
-  CHECK(whole.text_at("fullchain_pem") == "chain of *.a.test");
-  CHECK(whole.text_at("cert_pem") == "leaf");
-  CHECK(whole.text_at("privkey_pem") == "the key");
+  CHECK(whole.text_at("fullchain_pem") == "-----BEGIN CERTIFICATE-----\nchain of *.a.test");
+  CHECK(whole.text_at("cert_pem") == "-----BEGIN CERTIFICATE-----\nleaf");
+  CHECK(whole.text_at("privkey_pem") == "-----BEGIN PRIVATE KEY-----\nthe key");
   CHECK(*whole.at("expiry").integer() == 1'900'000'000);
   for (const auth::Role role : {auth::Role::viewer, auth::Role::manager, auth::Role::admin}) {
     rig.caller = EndpointRig::somebody(role, "a.test");
     const ApiAnswer shown = rig.run(show_certificate, {"*.a.test"});
-    CHECK(shown.text_at("fullchain_pem") == "chain of *.a.test");
+    CHECK(shown.text_at("fullchain_pem") == "-----BEGIN CERTIFICATE-----\nchain of *.a.test");
     CHECK(*shown.at("privkey_pem", "set").boolean());
     CHECK(shown.text.find("the key") == std::string::npos);
   }
