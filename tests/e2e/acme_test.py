@@ -301,6 +301,58 @@ def _(directory):
         until(lambda: is_from_ca(presented(proxy.tls_address, "second.test")), "one of the new CA", 3 * PATIENCE)
 
 
+@test("where the first CA is away the next one gives a certificate, whose story and files tell so")
+def _(directory):
+    port = free_port()
+    with pebble(directory, port) as ca:
+        tables = {"store__url": f"sqlite:{directory}/store.db", "listen__http": [f"{LOOPBACK}:{port}"],
+                  "renew__key_file": str(directory / "proxycore.key"), **ca.tables()}
+        tables["acme__directory"] = f"https://{LOOPBACK}:{free_port()}/dir"
+        issuer = [{"directory": ca.url, "ca": tables["acme__ca"]}]
+        with running(directory, [record("first.test", 1)], certificates=[], issuer=issuer, **tables) as proxy:
+            shown = until(lambda: (now := presented(proxy.tls_address, "first.test")) and is_from_ca(now) and now,
+                          "there is a certificate")
+            told = story(proxy.config_path, "first.test")
+            expect(told["ca"] == f"{LOOPBACK}:{ca.port}", f"the story names the CA: {told}")
+            metrics = proxy.metrics()
+            away = f'ca="{tables["acme__directory"].split("/")[2]}"'
+            expect(metrics[f'proxycore_renew_ca_answers_total{{{away},result="out_of_order"}}'] >= 1, f"{metrics}")
+            expect(metrics[f"proxycore_renew_ca_resting{{{away}}}"] == 1, "the first one is left alone")
+            out = directory / "out"
+            renew(proxy.config_path, "export", "--layout", "certmagic", str(out), "first.test")
+            folder = out / "certificates" / f"{LOOPBACK}-{ca.port}-dir" / "first.test"
+            pem = (folder / "first.test.crt").read_text()
+            expect(fingerprint(ssl.PEM_cert_to_DER_cert(pem[:pem.index("-----END") + 26])) == shown["fingerprint"],
+                   "the file has what is served")
+            again = renew(proxy.config_path, "export", "--layout", "certmagic", str(out), ends_with=1)
+            expect("first.test.crt: it is there already" in again, again)
+            renew(proxy.config_path, "export", "--layout", "certbot", "--force", str(out))
+            expect((out / "live/first.test/fullchain.pem").read_text() == pem, "certbot's tree has it, too")
+
+
+@test("a client that knows no ECDSA is shown the certificate with the RSA key")
+def _(directory):
+    with proxy_and_ca(directory, [record("first.test", 1)], acme__rsa_companion=True) as (proxy, ca):
+        def key_of(ciphers):
+            with dial(proxy.tls_address, "first.test", context(verify=False, version=1.2, ciphers=ciphers)) as made:
+                der = made.getpeercert(True)
+            text = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-text"], input=der,
+                                  capture_output=True, check=True).stdout.decode()
+            return re.search(r"Public Key Algorithm: (\S+)", text)[1] if "Pebble" in text else ""
+
+        until(lambda: key_of("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256") == "id-ecPublicKey",
+              "others are shown that with the ECDSA key")
+
+        def rsa():
+            try:
+                return key_of("ECDHE-RSA-AES128-GCM-SHA256") == "rsaEncryption"
+            except ssl.SSLError:
+                return False  # there is none yet
+        until(rsa, "it is shown the other", 3 * PATIENCE)
+        expect(ca.orders() == 2, f"one order for each, not {ca.orders()}")
+        expect(story(proxy.config_path, "rsa:first.test")["state"] == "valid", "it has a story of its own")
+
+
 def main():
     def more(parser):
         for name in ("proxy-renew", "dying-renewer", "dns-plugin", "store-tool"):

@@ -80,12 +80,18 @@ def toml(value):
 
 
 def config_text(tables, hosts, certificates=()):
-    """A configuration file: {"limits.body_size": 5, "lookup": [...]}, host records, pairs of PEM files."""
-    lines = [f"{key} = {toml(value)}" for key, value in tables.items() if "." not in key]
+    """A configuration file: {"limits.body_size": 5, "lookup": [...], "issuer": [{...}]}, host records, pairs of PEM
+    files."""
+    several = {key: value for key, value in tables.items() if isinstance(value, list) and value and
+               isinstance(value[0], dict)}
+    lines = [f"{key} = {toml(value)}" for key, value in tables.items() if "." not in key and key not in several]
     inside = [(*key.split("."), value) for key, value in tables.items() if "." in key]
     for table in sorted({table for table, _, _ in inside}):
         lines.append(f"[{table}]")
         lines += [f"{key} = {toml(value)}" for where, key, value in inside if where == table]
+    for table, entries in several.items():
+        for entry in entries:
+            lines += [f"[[{table}]]", *(f"{key} = {toml(value)}" for key, value in entry.items())]
     for pair in certificates:
         lines += ["[[certificate]]", f"chain = {toml(str(pair.chain))}", f"key = {toml(str(pair.key))}"]
     for host in hosts:
