@@ -13,12 +13,13 @@ import shutil
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
 
 import harness
-from client import fetch
+from certificates import authority
 from harness import LOOPBACK, PATIENCE, Failed, expect, free_port, output_of, until
 from load import Backend, Load
 from proxyd import Process, Proxyd, answers, config_text, running, stopping
@@ -180,6 +181,48 @@ def _(directory):
     with separate(directory) as (_, proxy, manager), stopping(Backend()) as origin, \
             stopping(Backend("moved")) as moved:
         old_client_flow(manager.api.port, proxy, origin, moved)
+
+
+@test("over TLS it shows the certificate of its name; one has to be logged in there, too")
+def _(directory):
+    port, tls_port = free_port(), free_port()
+    pair = authority().issue("manager.test")
+    tables = {"store__url": f"sqlite:{directory}/proxycore.db", **settings(directory, port),
+              "admin__https": [f"{LOOPBACK}:{tls_port}"]}
+    with running(directory, certificates=[pair], **tables):
+        context = ssl.create_default_context(cafile=authority().root)
+
+        def connect():
+            connection = http.client.HTTPConnection("manager.test", tls_port)
+            connection.sock = context.wrap_socket(socket.create_connection((LOOPBACK, tls_port), PATIENCE),
+                                                  server_hostname="manager.test")
+            return connection
+        api = Api(tls_port, connect)
+        until(api.answers, "the manager answers")
+        expect(api("GET", "/api/host")[0] == 401, "without a token")
+        api.log_in()
+        api.good("GET", "/api/host")
+
+
+@test("a target that fails is told, by proxyd and by the manager")
+def _(directory):
+    for manager_of in (in_process, separate):
+        place = directory / manager_of.__name__
+        place.mkdir()
+        with manager_of(place) as parts:
+            proxy, api = (parts[0], parts[1]) if manager_of is in_process else (parts[1], parts[2].api)
+            dead = free_port()
+            expect(json.loads(proxy.admin("/targets").body) == {"targets": []}, "none fails so far")
+            api.log_in().good("POST", "/api/host", {"host": "dead.test", "ip": LOOPBACK, "targetPort": dead,
+                                                   "forcessl": False})
+            until(lambda: answers(proxy, "dead.test", 502), "the host is known, its target is not there")
+            told = json.loads(proxy.admin("/targets").body)["targets"]
+            expect([entry["target"] for entry in told] == [f"{LOOPBACK}:{dead}"] and told[0]["failures"] > 0, f"{told}")
+            shown = api.good("GET", "/api/target")
+            expect(f"{LOOPBACK}:{dead}" in json.dumps(shown), f"{shown}")
+            with stopping(Backend("alive", dead)) as origin:
+                until(lambda: answers(proxy, "dead.test", origin.name), "it is back")
+                until(lambda: json.loads(proxy.admin("/targets").body) == {"targets": []}, "it is told no more")
 
 
 @test("without a password file the first start tells a one-time password, and no later one does")
