@@ -1,0 +1,157 @@
+"""The manager's pages in a browser: Debian's Chromium, driven through a real proxyd with the manager inside.
+
+    pages_test.py --proxyd PROGRAM --store-tool PROGRAM [-k TEXT] [--screenshots FOLDER]
+
+Needs what tools/setup installs: chromium, node, and the packages of package-lock.json in node_modules. What people do
+is in flows.mjs; here is what they do it with.
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+import harness  # noqa: E402
+from harness import LOOPBACK, PATIENCE, Failed, expect, free_port, until  # noqa: E402
+from load import Backend  # noqa: E402
+from pebble import pebble  # noqa: E402
+from proxyd import running, stopping  # noqa: E402
+
+test = harness.Tests()
+options = None
+PASSWORD = "correct horse battery"  # as in browser.mjs
+MANY = 100_000
+
+
+@contextlib.contextmanager
+def manager(directory, one_time=False, **tables):
+    """proxyd with a store and a manager of its own, and a backend: the world of a flow."""
+    port = free_port()
+    password = directory / "password"
+    password.write_text(PASSWORD + "\n")
+    password.chmod(0o600)
+    if not one_time:
+        tables["admin__initial_password_file"] = str(password)
+    backend = Backend()
+    tables = {"store__url": f"sqlite:{directory}/store.db", "admin__listen": [f"{LOOPBACK}:{port}"],
+              "admin__bcrypt_cost": 6, **tables}
+    with stopping(backend), running(directory, **tables) as proxy:
+        world = {"manager": f"http://{LOOPBACK}:{port}", "proxy": proxy.port, "backend": backend.port,
+                 "closed": free_port(), "slack": harness.slack(), "screenshots": options.screenshots}
+        if one_time:
+            told = until(lambda: re.search(r"one-time password (\S+)", proxy.log()), "the one-time password is told")
+            world["password"] = told[1]
+        yield world, proxy
+
+
+def flow(name, world):
+    """Runs one of flows.mjs to its end."""
+    done = subprocess.run(["node", "flows.mjs", name], cwd=HERE, input=json.dumps(world), text=True,
+                          capture_output=True, timeout=15 * PATIENCE, check=False)
+    expect(done.returncode == 0, f"{name}: {(done.stdout + done.stderr)[-6000:]}")
+    for line in done.stdout.splitlines():
+        print(f"        {line}")
+
+
+@test("from the one-time password to a host that answers takes less than ten seconds")
+def _(directory):
+    with manager(directory, one_time=True) as (world, _):
+        world["text"] = "origin"
+        flow("first_login", world)
+
+
+@test("a host is added, changed, moved and deleted; errors stand at their fields")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("host_form", world)
+
+
+@test("a certificate appears by itself, and the CA's words where it does not")
+def _(directory):
+    port = free_port()
+    with pebble(directory, port) as ca:
+        ca.answers_for("broken.test", "127.0.0.2")  # nobody listens there
+        with manager(directory, listen__http=[f"{LOOPBACK}:{port}"], certificates=[],
+                     renew__key_file=str(directory / "proxycore.key"), **ca.tables()) as (world, _):
+            flow("certificate", {**world, "proxy": port, "unreachable": "broken.test"})
+
+
+@test("a target that is down is shown to be")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("dead_target", world)
+
+
+@test("what others change is shown in place; what was typed, and the focus, stay")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("changed_elsewhere", world)
+
+
+@test("everything can be done without a pointer")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("keyboard_only", world)
+
+
+@test("axe finds no fault on any page, light or dark, 1280 or 320 pixels wide (WCAG 2.2 AA)")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("accessible_everywhere", world)
+
+
+@test("users, permissions and tokens: who may do what is what they see")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("rights", world)
+
+
+@test("text of others is text on every page")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("hostile_text", world)
+
+
+@test("the form of a DNS provider is that of its vendor")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("dns_form", world)
+
+
+@test("with 100,000 hosts the browser has one page of them")
+def _(directory):
+    save = subprocess.run([options.store_tool, f"sqlite:{directory}/store.db"], input=f"save first.test {LOOPBACK} 4000\n",
+                          text=True, capture_output=True, timeout=PATIENCE, check=True)
+    expect(save.stdout.strip() == "ok", save.stdout)
+    # Its record again and again, in one transaction: each save on its own would be on the disk before the next.
+    with contextlib.closing(sqlite3.connect(directory / "store.db")) as store, store:
+        fields = dict(store.execute("SELECT field, value FROM records WHERE key = 'proxy_Host_first.test'"))
+        names = (f"h{number:06}.many.test" for number in range(1, MANY))
+        store.executemany("INSERT INTO records (key, field, value) VALUES (?, ?, ?)", (
+            (f"proxy_Host_{name}", field, name if field == "host" else value)
+            for name in names for field, value in fields.items()))
+    with manager(directory) as (world, _):
+        flow("many_hosts", {**world, "hosts": MANY})
+
+
+def more(parser):
+    parser.add_argument("--store-tool", type=pathlib.Path, required=True)
+    parser.add_argument("--screenshots", help="a folder for pictures of the pages")
+
+
+if __name__ == "__main__":
+    options = harness.arguments(__doc__, more)
+    options.store_tool = options.store_tool.resolve()
+    for program in ("node", "chromium"):
+        if not shutil.which(program):
+            raise Failed(f"{program} is missing: tools/setup installs it")
+    if not (HERE / "node_modules").is_dir():
+        raise Failed("tests/pages/node_modules is missing: tools/setup installs it")
+    sys.exit(harness.run(test, options))
