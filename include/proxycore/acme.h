@@ -144,7 +144,7 @@ class Client {
     std::string account_key;       // PEM: P-256, P-384 or RSA
     std::string account_url = {};  // if the key has one already; empty: not known
     std::string ca_pem = {};       // roots that its own server is verified by, besides the system's
-    std::string proxy = {};        // "http://user:password@host:port" that it is reached by
+    std::string proxy = {};        // "http://user:password@host:3128" that it is reached by
     std::string user_agent = {};   // empty: "proxycore/<version>"
     std::string languages = "en";  // of what people are to read (RFC 9110 §12.5.4)
   };

@@ -22,8 +22,8 @@ enum class Method : std::uint8_t { http01, dns01 };
 
 struct Wanted {
   std::string name;  // what it is kept under: "app.example.com", "*.example.com"
-  std::vector<std::string> identifiers;  // what it is for
-  std::string host;                      // the host or pattern that wants it
+  std::vector<std::string> identifiers = {};  // what it is for
+  std::string host = {};                      // the host or pattern that wants it
   Method method = Method::http01;
   bool rsa = false;  // the one with an RSA key beside the other, for clients that know no ECDSA
 

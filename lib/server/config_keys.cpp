@@ -440,7 +440,7 @@ constexpr std::array all_config_keys{
         {.name = "renew.proxy",
          .what = "url",
          .check = http_url_or_nothing,
-         .meaning = "The HTTP proxy (`http://user:password@host:port`, CONNECT) that CAs, DNS "
+         .meaning = "The HTTP proxy (`http://user:password@host:3128`, CONNECT) that CAs, DNS "
                     "vendors and the webhook are reached by. Empty: none."}),
 
     key<&C::admin, &C::Admin::listen>(
