@@ -114,11 +114,17 @@ class Issuers::Watched final : public Progress {
   Result<void> on_account(const acme::Account& account) override {
     return seen(outer_.on_account(account));
   }
-  Result<void> on_order(std::string_view url) override { return seen(outer_.on_order(url)); }
+  Result<void> on_order(std::string_view url) override {
+    auto kept = seen(outer_.on_order(url));
+    ordered_ = kept && !url.empty();
+    return kept;
+  }
 
   [[nodiscard]] std::string_view step() const noexcept { return step_; }
   // Whether it was ended from outside.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
+  // Whether there is an order to go on with.
+  [[nodiscard]] bool ordered() const noexcept { return ordered_; }
 
  private:
   Result<void> seen(Result<void> result) {
@@ -129,6 +135,7 @@ class Issuers::Watched final : public Progress {
   Progress& outer_;
   std::string_view step_ = "start";
   bool ended_ = false;
+  bool ordered_ = false;
 };
 
 namespace {
@@ -192,7 +199,10 @@ Result<std::string> Issuers::obtain(const Commission& commission, Progress& prog
         fmt::format("{}{}: {}", words.empty() ? "" : "; ", cas_[which].name, failure.error.detail);
     const bool is_final = failure.is_final;
     const bool is_only = order.size() == 1;
-    const bool tells_more = !telling || is_final || (failure.is_name && !telling->is_name);
+    // What passes by itself tells more than what somebody has to see to.
+    const bool tells_more =
+        !telling || is_final ||
+        (!telling->is_name && (failure.is_name || is_account(telling->problem)));
     if (tells_more) telling = std::move(failure);
     if (is_final || is_only) {
       if (which == order.front()) words = telling->error.detail;
@@ -249,9 +259,9 @@ Result<std::string> Issuers::order_at(std::size_t which, const Commission& commi
       .error = chain.error(), .problem = ca.issuer->problem(), .hurdle = ca.issuer->hurdle()};
   const bool is_over = by.cancelled() || by.passed() || chain.error().code == Errc::cancelled;
   failure.is_final = watched.ended() || is_over || failure.hurdle == Hurdle::ours;
-  if (failure.is_final) return chain;  // the order may still come to something
   const Deadline soon = Deadline::in(per_note);
-  if (ledger != nullptr) ledger->give_back(entry, soon);
+  if (ledger != nullptr && !(failure.is_final && watched.ordered())) ledger->give_back(entry, soon);
+  if (failure.is_final) return chain;
   const Blame blame = blame_of(failure.problem, failure.error, watched.step());
   if (blame == Blame::issuer || is_account(failure.problem)) {
     circuits_.troubled(which, failure.error.retry_after_s);

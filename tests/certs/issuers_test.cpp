@@ -178,6 +178,16 @@ TEST_CASE("issuers: a CA's limits send a name elsewhere, and leave the CA to oth
   CHECK(chain.error().detail == "one.test: rateLimited: no; two.test: nobody there");
 }
 
+TEST_CASE("issuers: where one refuses the account and the other is away, it is the other's time") {
+  for (const bool is_first : {true, false}) {
+    Rig rig;
+    (is_first ? rig.first : rig.second) = refusal("userActionRequired");
+    (is_first ? rig.second : rig.first) = down();
+    REQUIRE_FALSE(rig.get());
+    CHECK(rig.issuers.problem().type.empty());
+  }
+}
+
 TEST_CASE("issuers: a circuit stays open longer each time, up to an hour, or as the CA asks") {
   Rig rig;
   rig.first = rig.second = down();
@@ -290,6 +300,23 @@ TEST_CASE("issuers: where a CA's limits leave no room it is not asked, but the n
   }
   REQUIRE_FALSE(get(first));
   CHECK(limited.hurdle() == Hurdle::limits);
+}
+
+TEST_CASE("issuers: what never became an order takes nothing of the limits") {
+  Rig rig;
+  const auto store = open_memory();
+  Ledger ledger(*store, "one.test", [&] { return rig.now_ms; });
+  auto cas = rig.cas();
+  cas.front().ledger = &ledger;
+  Issuers limited(std::move(cas), rig.circuits);
+  const Commission first{.wanted = rig.wanted, .key_pem = "key"};
+  rig.told.fail_to_keep = true;
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE_FALSE(limited.obtain(first, rig.told, soon()));
+    CHECK(limited.hurdle() != Hurdle::limits);
+  }
+  rig.told.fail_to_keep = false;
+  CHECK(said(limited.obtain(first, rig.told, soon())) == "chain of one.test");
 }
 
 TEST_CASE("issuers: after failures a staging CA has to give one first, which is not kept") {
