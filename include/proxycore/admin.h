@@ -25,6 +25,8 @@ namespace proxycore {
 class AdminService final : public Handler {
  public:
   static constexpr std::size_t max_request = 100'000;  // bytes of a body; more is answered 413
+  // What is taken in, so that most of what is too much is refused in the words of the API.
+  static constexpr std::size_t max_taken = 10 * max_request;
 
   struct Surroundings {
     // A page of a proxyd: "/metrics", "/explain?host=x", "/targets", "/readyz". Blocks. not_found:
@@ -55,8 +57,7 @@ class AdminService final : public Handler {
 
   // Any thread; does not block.
   void handle(Request request, Responder responder) override;
-  // More than max_request, so that most of what is too much is refused in the words of the API.
-  [[nodiscard]] std::size_t max_body() const noexcept override { return 10 * max_request; }
+  [[nodiscard]] std::size_t max_body() const noexcept override { return max_taken; }
   // Ends streams and threads; what comes after that is answered 503. Any thread but its own.
   void stop();
 

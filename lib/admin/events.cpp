@@ -284,6 +284,7 @@ Result<Reply> listen_to_events(Context& admin, const Call& call) {
   const auto who = [&accounts = admin.accounts, caller = call.caller,
                     credential = std::string(call.credential)]() -> std::optional<auth::Caller> {
     auto now = accounts.caller_of(credential, caller.how, Deadline::in(per_look));
+    if (now && role_anywhere(*now) < auth::Role::viewer) return std::nullopt;
     if (now) return *std::move(now);
     // Nobody is sent away because the store does not answer.
     return now.error().code == Errc::denied ? std::nullopt : std::optional(caller);

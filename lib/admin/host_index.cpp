@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <iterator>
 #include <mutex>
+#include <set>
 #include <utility>
 
 namespace proxycore::admin {
@@ -140,6 +141,19 @@ std::shared_ptr<const HostIndex::Certificate> HostIndex::certificate(std::string
   auto at = certificates_.find(name);
   if (at == certificates_.end()) at = certificates_.find(certs::parent_wildcard(name));
   return at != certificates_.end() ? at->second : nullptr;
+}
+
+HostIndex::Wanted HostIndex::with_failing_certificate() const {
+  std::set<std::string, std::less<>> failing;
+  {
+    const std::shared_lock lock(mutex_);
+    for (const auto& [name, certificate] : certificates_) {
+      if (certificate->failing) failing.insert(name);
+    }
+  }
+  return [failing = std::move(failing)](const Entry& entry) {
+    return failing.contains(entry.name) || failing.contains(certs::parent_wildcard(entry.name));
+  };
 }
 
 void HostIndex::apply_story(std::string_view name, const Record& story) {

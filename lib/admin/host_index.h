@@ -37,7 +37,7 @@ class HostIndex {
     std::size_t total = 0;  // of all pages
     bool more = false;
   };
-  // Which are meant; empty: all.
+  // Which are meant; empty: all. It may not call the index.
   using Wanted = std::function<bool(const Entry& entry)>;
 
   // Those after `after` whose names or targets have `search` in them, at most `limit`.
@@ -61,6 +61,8 @@ class HostIndex {
     bool failing = false;
   };
   [[nodiscard]] std::shared_ptr<const Certificate> certificate(std::string_view name) const;
+  // Those whose host, or wildcard above it, has a failing one.
+  [[nodiscard]] Wanted with_failing_certificate() const;
   // `story`: a record; empty: there is none any more.
   void apply_story(std::string_view name, const Record& story);
 

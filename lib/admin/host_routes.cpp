@@ -300,10 +300,7 @@ Result<Reply> list_hosts(Context& admin, const Call& call) {
     PX_TRY(auto down, with_target_down(admin));
     wanted = both(std::move(wanted), std::move(down));
   } else if (show == "certificate") {
-    wanted = both(std::move(wanted), [&hosts = admin.hosts](const HostIndex::Entry& entry) {
-      const auto certificate = hosts.certificate(entry.name);
-      return certificate && certificate->failing;
-    });
+    wanted = both(std::move(wanted), admin.hosts.with_failing_certificate());
   } else if (!show.empty()) {
     return fields::field_error("show", "expected 'down' or 'certificate'");
   }

@@ -55,7 +55,7 @@ class Administration final : Handler {
   Result<void> make_service();
   void make_service_later();
   void handle(Request request, Responder responder) override;
-  [[nodiscard]] std::size_t max_body() const noexcept override { return AdminService::max_request; }
+  [[nodiscard]] std::size_t max_body() const noexcept override { return AdminService::max_taken; }
 
   const Config& config_;
   Store& store_;

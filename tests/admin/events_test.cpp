@@ -104,6 +104,10 @@ TEST_CASE("events: whoever has logged out, or has lost all rights, hears nothing
   auth::Sessions sessions(*rig.store, Millis{3'600'000}, false, [] { return base::now_ms(); });
   REQUIRE(sessions.end(token, AdminRig::by()));
   CHECK(session.ends());
+
+  const Answered viewer = listen(rig, rig.log_in("viewer"));
+  REQUIRE(rig.send("DELETE", "/api/permission/user:viewer:domain:example.com").status == 200);
+  CHECK(viewer.ends());
 }
 
 TEST_CASE("events: hits of wildcards are nobody's news") {

@@ -107,6 +107,9 @@ TEST_CASE("host index: beside a host stands its certificate, or that of the wild
   REQUIRE(found);
   CHECK(found->failing);
   CHECK(found->json.find("the CA's own") == std::string::npos);
+  index.apply("a.test", host("a.test"));
+  index.apply("a.b.test", host("a.b.test"));
+  CHECK(names(index.all(index.with_failing_certificate())) == Names{"a.test"});
   index.apply_story("*.test", {});
   CHECK(index.certificate("a.test") == nullptr);
 }
