@@ -143,7 +143,6 @@ const flows = {
     await page.goto(`${world.manager}/hosts?show=certificate`);
     await row(page, world.unreachable).waitFor();
     assert.equal(await row(page, 'secure.test').count(), 0);
-    await screenshot(page, world, 'certificate', `/hosts/${world.unreachable}`);
   },
 
   // A target that is down is seen to be.
@@ -400,6 +399,41 @@ const flows = {
     await page.goBack();
     await page.getByRole('button', {name: 'First page'}).waitFor({state: 'hidden'});
   },
+
+  // No test: pictures for the README.
+  async pictures(world) {
+    const page = await world.page({viewport: {width: 1000, height: 620}});
+    await logIn(page, world);
+    const call = await script(world);
+    const add = (host, more = {}) => call('POST', '/api/host', {host, ip: '127.0.0.1', targetPort: world.backend, ...more});
+    await add('app.example.com', {targets: [`127.0.0.1:${world.closed}`]});
+    await add('blog.example.com', {forcessl: false});
+    await add('shop.example.com', {targetPort: world.closed, forcessl: false});
+    await add(world.unreachable);
+    await add('**.dev.example.com', {forcessl: false});
+    for (let i = 0; i < 6; ++i) await visit(world, 'shop.example.com');
+    const taken = async (name) => {
+      await settled(page);
+      await page.waitForTimeout(500);
+      await page.screenshot({path: path.join(world.screenshots, `${name}.png`)});
+    };
+    for (const host of ['app.example.com', 'blog.example.com', 'shop.example.com']) {
+      await row(page, host).getByText(/\d+ days left/).waitFor({timeout: 3 * PATIENCE});
+    }
+    await row(page, world.unreachable).getByText('failing').waitFor({timeout: 3 * PATIENCE});
+    await row(page, 'shop.example.com').getByText('down').waitFor();
+    await taken('hosts');
+    await page.goto(`${world.manager}/hosts/${world.unreachable}`);
+    await taken('host');
+    await page.emulateMedia({colorScheme: 'dark'});
+    await page.goto(`${world.manager}/system`);
+    await until(async () => {
+      for (let i = 0; i < 20; ++i) await visit(world, 'blog.example.com', `/bytes/${1000 * i}`);
+      return await page.locator('.plot .line').evaluateAll((lines) => lines.some((line) => (line.getAttribute('d') ?? '').split('L').length > 8));
+    }, 'there is something to plot', 6 * PATIENCE);
+    await page.getByRole('heading', {name: 'System'}).focus();
+    await taken('system');
+  },
 };
 
 async function addOnce(page, world) {
@@ -412,14 +446,6 @@ async function addOnce(page, world) {
   await page.getByLabel('Target port').fill('80');
   await page.getByRole('button', {name: 'Add host'}).click();
   await page.getByText('already exists').first().waitFor();
-}
-
-// For the README, where a folder for them was given.
-async function screenshot(page, world, name, where) {
-  if (!world.screenshots) return;
-  await page.goto(world.manager + where);
-  await settled(page);
-  await page.screenshot({path: path.join(world.screenshots, `${name}.png`)});
 }
 
 const chunks = [];

@@ -44,7 +44,7 @@ def manager(directory, one_time=False, **tables):
               "admin__bcrypt_cost": 6, **tables}
     with stopping(backend), running(directory, **tables) as proxy:
         world = {"manager": f"http://{LOOPBACK}:{port}", "proxy": proxy.port, "backend": backend.port,
-                 "closed": free_port(), "slack": harness.slack(), "screenshots": options.screenshots}
+                 "closed": free_port(), "slack": harness.slack()}
         if one_time:
             told = until(lambda: re.search(r"one-time password (\S+)", proxy.log()), "the one-time password is told")
             world["password"] = told[1]
@@ -141,14 +141,26 @@ def _(directory):
         flow("many_hosts", {**world, "hosts": MANY})
 
 
+def pictures(directory):
+    port = free_port()
+    with pebble(directory, port) as ca:
+        ca.answers_for("old.example.com", "127.0.0.2")
+        with manager(directory, listen__http=[f"{LOOPBACK}:{port}"], certificates=[],
+                     renew__key_file=str(directory / "proxycore.key"), **ca.tables()) as (world, _):
+            flow("pictures", {**world, "proxy": port, "unreachable": "old.example.com",
+                              "screenshots": str(options.screenshots.resolve())})
+
+
 def more(parser):
     parser.add_argument("--store-tool", type=pathlib.Path, required=True)
-    parser.add_argument("--screenshots", help="a folder for pictures of the pages")
+    parser.add_argument("--screenshots", type=pathlib.Path, help="a folder for pictures of the pages")
 
 
 if __name__ == "__main__":
     options = harness.arguments(__doc__, more)
     options.store_tool = options.store_tool.resolve()
+    if options.screenshots:
+        test.append(("pictures are taken", pictures))
     for program in ("node", "chromium"):
         if not shutil.which(program):
             raise Failed(f"{program} is missing: tools/setup installs it")

@@ -5,6 +5,7 @@ import {el, setText, svg} from './dom.js';
 const WIDTH = 240;
 const HEIGHT = 48;
 const MOST = 60;
+const FEWEST = 12;  // that the plot's width is for
 
 // {node, add(value)}: a value that is not known leaves the plot as it is. `shown(value)`: in words.
 export function plot(name, shown) {
@@ -26,8 +27,9 @@ export function plot(name, shown) {
       setText(value, shown(latest));
       setText(range, `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`);
       const top = Math.max(...values) || 1;
+      const step = WIDTH / (Math.max(values.length, FEWEST) - 1);
       const points = values.map((one, i) => [
-        WIDTH - (values.length - 1 - i) * (WIDTH / (MOST - 1)), HEIGHT - 2 - (one / top) * (HEIGHT - 4)]);
+        WIDTH - (values.length - 1 - i) * step, HEIGHT - 2 - (one / top) * (HEIGHT - 4)]);
       const path = points.map(([x, y], i) => `${i ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`).join('');
       line.setAttribute('d', path);
       area.setAttribute('d', `${path}V${HEIGHT}H${points[0][0].toFixed(1)}Z`);

@@ -10,7 +10,10 @@ const PERIOD = 5_000;
 export const title = () => 'System';
 
 const number = (digits) => (value) => value.toLocaleString(undefined, {maximumFractionDigits: digits});
-const seconds = (value) => (value < 1 ? `${number(1)(value * 1_000)} ms` : `${number(2)(value)} s`);
+const seconds = (value) => {
+  if (value < 0.001) return `${number(0)(value * 1_000_000)} µs`;
+  return value < 1 ? `${number(1)(value * 1_000)} ms` : `${number(2)(value)} s`;
+};
 const bytes = (value) => (value < 1 << 20 ? `${number(1)(value / 1024)} KiB` : `${number(1)(value / (1 << 20))} MiB`);
 const percent = (value) => `${number(1)(value)} %`;
 const perSecond = (value) => `${number(1)(value)}/s`;
