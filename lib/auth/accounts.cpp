@@ -98,8 +98,8 @@ Permission lower_cased(Permission permission) {
 bool is_administrator(std::string_view user, const Permissions::Table& table) {
   if (table.empty || is_built_in(user)) return true;
   return std::any_of(table.rows.begin(), table.rows.end(), [user](const Permission& row) {
-    return row.subject_type == "user" && row.subject == user && row.grant.domain.empty() &&
-           row.grant.role == Role::admin;
+    return row.subject_type == "user" && row.subject == user &&
+           role_everywhere({.grants = {row.grant}}) == Role::admin;
   });
 }
 

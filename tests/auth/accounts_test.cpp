@@ -333,6 +333,17 @@ TEST_CASE("accounts: the last administrator stays") {
   CHECK(rig.accounts.users(soon())->size() == 1);
 }
 
+TEST_CASE("accounts: an administrator of ** is one of everything") {
+  Rig rig;
+  rig.begin();
+  REQUIRE(rig.accounts.grant(permission("alice", Role::admin, "example.com"), soon()));
+  CHECK_FALSE(rig.accounts.rights_of("alice", soon())->admin);
+  REQUIRE(rig.accounts.grant(permission("alice", Role::admin, "**"), soon()));
+  CHECK(rig.accounts.rights_of("alice", soon())->admin);
+  REQUIRE(rig.accounts.remove_user("admin", soon()));
+  CHECK(code(rig.accounts.revoke("user:alice:domain:**", soon())) == Errc::denied);
+}
+
 TEST_CASE("accounts: the first grant of an open installation leaves somebody who may give others") {
   Rig rig;
   test::load_golden(rig.store);
