@@ -77,6 +77,7 @@ TEST_CASE("accounts: the first start makes an administrator with a password told
   const std::string token = rig.log_in("admin", **told);
   REQUIRE_FALSE(token.empty());
   CHECK(rig.caller(token).admin);
+  CHECK(rig.caller(token).grants == std::vector<Grant>{{Role::admin, ""}});
   CHECK(rig.accounts.user("admin", soon())->password_expired);
   CHECK_FALSE(*rig.accounts.is_open(soon()));
   // Once.
@@ -125,6 +126,7 @@ TEST_CASE("accounts: without any permission row everybody is an administrator, u
   test::load_golden(rig.store);
   CHECK(*rig.accounts.is_open(soon()));
   CHECK(rig.caller(alices).admin);
+  CHECK(rig.caller(alices).grants == std::vector<Grant>{{Role::admin, ""}});
   REQUIRE(rig.accounts.grant(permission("bob", Role::viewer, "example.com"), soon()));
   CHECK_FALSE(*rig.accounts.is_open(soon()));
   CHECK_FALSE(rig.caller(alices).admin);
