@@ -410,3 +410,16 @@ TEST_CASE("redis store: what we save of an old host is what the old software rea
     CHECK(server.run({"SISMEMBER", "proxy_Host", name}).integer == 1);
   }
 }
+
+TEST_CASE("redis store: tells what the server's memory holds, unless it may not ask") {
+  test::RedisServer server;
+  const auto store = open(server);
+  const auto used = store->used_bytes(soon());
+  REQUIRE(used);
+  REQUIRE(*used);
+  CHECK(**used > 100'000);
+  server.run({"ACL", "SETUSER", "default", "-info"});
+  const auto refused = store->used_bytes(soon());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Errc::denied);
+}

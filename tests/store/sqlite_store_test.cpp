@@ -326,3 +326,15 @@ TEST_CASE("sqlite store: what has expired leaves the file, and old changes are f
   for (int i = 0; i < 11; ++i) REQUIRE((*store)->put_all(many, {}, soon()));
   CHECK(count_rows(path, "changes") == 10'000);
 }
+
+TEST_CASE("sqlite store: tells how large the file is") {
+  test::TempDir dir;
+  const auto store = open_sqlite(dir.file("x.db"));
+  const auto empty = (*store)->used_bytes(soon());
+  REQUIRE(empty);
+  REQUIRE((*store)->put("k", {{"v", std::string(100'000, 'x')}}, {}, soon()));
+  const auto more = (*store)->used_bytes(soon());
+  REQUIRE(more);
+  CHECK(**more >= **empty + 100'000);
+  CHECK_FALSE(*open_memory()->used_bytes(soon()));
+}
