@@ -768,7 +768,7 @@ constexpr Table all_tables[] = {
     {"renew", "Who sees to them."},
     {"admin",
      "The manager: REST API and pages for hosts, users, DNS providers and certificates. See "
-     "admin.md."},
+     "proxy-admin.md and, for where hosts may point, hardening.md."},
     {"workers", "Each thread has its own listening sockets and its own connections to targets."},
     {"timeouts", "A host may have its own for its targets."},
     {"limits", "What is over a limit is refused with the status given, and counted."},
