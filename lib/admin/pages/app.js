@@ -121,8 +121,8 @@ async function begin() {
     el('a', {href: '/account'}, session.username),
     el('button', {onclick: logOut}, 'Log out'),
   ]);
-  if (session) live.start();
-  else end();
+  if (!session) end();
+  else if (session.admin || session.grants.length > 0) live.start();  // others may see nothing
 }
 
 function end() {

@@ -1,7 +1,7 @@
 // Who has changed what, the newest first.
 
 import {get, query as queryOf} from './api.js';
-import {debounced, el, exactTime, keyed, plainRow, replace, setText, table} from './dom.js';
+import {el, exactTime, keyed, paced, plainRow, replace, setText, table} from './dom.js';
 
 const COLUMNS = ['When', 'Who', 'What', 'Which', 'Changes'];
 const SIZE = 50;
@@ -46,7 +46,7 @@ export async function show({content, signal, live}) {
     draw();
   };
   await older();
-  const again = debounced(() => newer().catch((error) => { if (!signal.aborted) setText(count, error.message); }), 500);
+  const again = paced(() => newer().catch((error) => { if (!signal.aborted) setText(count, error.message); }));
   live.listen(signal, () => again());
 }
 

@@ -2,7 +2,7 @@
 // comes from the manager; secrets go in and never come out again.
 
 import {at, call, del, get, post, put} from './api.js';
-import {confirmed, debounced, el, keyed, replace, say, setText, warn} from './dom.js';
+import {confirmed, el, keyed, paced, replace, say, setText, warn} from './dom.js';
 import {Form} from './form.js';
 
 export const title = () => 'DNS providers';
@@ -105,7 +105,7 @@ export async function show({content, signal, live}) {
   };
   addForm();
   await load();
-  const again = debounced(() => load().catch(() => {}), 500);
+  const again = paced(() => load().catch(() => {}));
   live.listen(signal, (model) => {
     if (model === null || model === 'DnsProvider' || model === 'Domain') again();
   });

@@ -180,6 +180,18 @@ export function debounced(f, wait = 250) {
   };
 }
 
+// Calls `f` a moment after it was asked for, however often it is asked for meanwhile: a flood of
+// events is a few calls, and none is put off for ever.
+export function paced(f, wait = 500) {
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      f();
+    }, wait);
+  };
+}
+
 // Calls `f` now and every `period` ms while the page is looked at, until `signal` says it is over.
 export function every(period, signal, f) {
   const tick = () => { if (!document.hidden) f(); };

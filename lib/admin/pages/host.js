@@ -2,7 +2,7 @@
 // its certificate. What others change meanwhile is taken over, except where something was typed.
 
 import {at, del, get, put} from './api.js';
-import {chip, confirmed, debounced, el, every, keyed, replace, say, warn} from './dom.js';
+import {chip, confirmed, el, every, keyed, paced, replace, say, warn} from './dom.js';
 import {Form} from './form.js';
 import {certificateChip, failingTargets, targetChip, targetsOf} from './health.js';
 import {fields, sent, shown, tlsFields} from './host_fields.js';
@@ -110,14 +110,15 @@ export async function show({content, signal, live, param: name, session, go}) {
     notice.textContent = kept.length ? `Changed elsewhere, and here by you: ${kept.join(', ')}. Yours is shown; Undo shows theirs.` : '';
   }
 
-  const again = debounced(() => refresh().catch((error) => {
+  const again = paced(() => refresh().catch((error) => {
     if (signal.aborted) return;
     notice.hidden = false;
     notice.textContent = error.status === 404 ? 'This host was deleted elsewhere.' : error.message;
-  }), 300);
+  }));
+  const told = paced(story.load);  // it may be that of another name: the wildcard's
   live.listen(signal, (model, action, key) => {
     if (model === null || (model === 'Host' && key === name)) again();
-    if (model === null || model === 'Certificate' || model === 'Host') story.load();
+    if (model === null || model === 'Certificate') told();
   });
   story.load();
   every(10_000, signal, async () => {

@@ -2,7 +2,7 @@
 // kept up to date in place, with what is looked for in the address.
 
 import {get, query as queryOf} from './api.js';
-import {debounced, el, keyed, plainRow, replace, setText, table} from './dom.js';
+import {debounced, el, keyed, paced, plainRow, replace, setText, table} from './dom.js';
 
 const SIZE = 50;
 
@@ -69,7 +69,7 @@ export async function pagedList({content, signal, query, live, go}, list) {
   filter.addEventListener('change', searched);
 
   await load();
-  const again = debounced(loaded, 500);
+  const again = paced(loaded);
   live.listen(signal, (model) => {
     if (model === null || list.models.includes(model)) again();
   });

@@ -1,7 +1,7 @@
 // API tokens: what scripts show in place of a log-in. The secret is shown once, here, when it is made.
 
 import {at, del, get, post} from './api.js';
-import {confirmed, debounced, el, exactTime, keyed, plainRow, replace, say, setText, table, time, warn} from './dom.js';
+import {confirmed, el, exactTime, keyed, paced, plainRow, replace, say, setText, table, time, warn} from './dom.js';
 import {Form} from './form.js';
 import {ROLES} from './users.js';
 
@@ -85,7 +85,7 @@ export async function show({content, signal, live}) {
     setText(count, data.results.length === 0 ? 'There are none yet.' : `${data.results.length} of them.`);
   };
   await load();
-  const again = debounced(() => load().catch(() => {}), 500);
+  const again = paced(() => load().catch(() => {}));
   live.listen(signal, (model) => {
     if (model === null || model === 'ApiToken') again();
   });

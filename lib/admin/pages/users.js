@@ -1,7 +1,7 @@
 // Users, and what they may do: everywhere, or for the hosts of a domain.
 
 import {at, del, get, post, put} from './api.js';
-import {chip, confirmed, debounced, el, keyed, plainRow, replace, say, setText, table, warn} from './dom.js';
+import {chip, confirmed, el, keyed, paced, plainRow, replace, say, setText, table, warn} from './dom.js';
 import {Form} from './form.js';
 import {passwordFields, samePasswords} from './password.js';
 
@@ -123,7 +123,7 @@ export async function show({content, signal, live, session}) {
     dialog.showModal();
   };
   await load();
-  const again = debounced(() => load().catch((error) => { if (!signal.aborted) setText(none, error.message); }), 500);
+  const again = paced(() => load().catch((error) => { if (!signal.aborted) setText(none, error.message); }));
   live.listen(signal, (model) => {
     if (model === null || model === 'User' || model === 'Permission') again();
   });
