@@ -94,6 +94,8 @@ TEST_CASE("system: targets that failed are those of hosts that the caller may se
   rig.caller = EndpointRig::somebody(auth::Role::viewer, "a.test");
   CHECK(count() == 1);
   CHECK(rig.run(list_targets).text.find("127.0.0.1:81") != std::string::npos);
+  // Another's target, though the text begins as theirs does.
+  rig.hosts.apply("c.test", {{"host", "c.test"}, {"ip", "127.0.0.1"}, {"targetPort", "8181"}});
   rig.caller = EndpointRig::somebody(auth::Role::viewer, "c.test");
   CHECK(count() == 0);
   rig.proxyd = [](std::string_view, const Deadline&) -> Result<Response> {
