@@ -148,6 +148,12 @@ Config for_proxy(Config config, const Store& store) {
   if (asks_own_socket(config) && !is_manager) config.lookup_service.listen.clear();
   return with_defaults(std::move(config));
 }
+// Where the manager listens as a process of its own, if nothing is said.
+Config with_manager_listener(Config config) {
+  auto& admin = config.admin;
+  if (admin.listen.empty() && admin.https.empty()) admin.listen = {"127.0.0.1:3000"};
+  return config;
+}
 Config for_manager(Config config) {
   if (!asks_own_socket(config)) config.lookup_service.listen.clear();
   config.listen.http.clear();
@@ -588,6 +594,7 @@ Result<void> Server::Parts::add_source(CertSource& source) {
 
 Result<void> Server::Parts::reload(Config next) {
   const std::lock_guard one(reloading_);
+  if (administration_page) next = with_manager_listener(std::move(next));
   PX_TRY(auto authorities, origin::Verification::load(next.tls));
   std::function<void()> take_over_certificates;
   if (tls) {
@@ -652,12 +659,11 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
 Result<std::unique_ptr<Server>> Server::create_manager(Config config, Store& store,
                                                        const std::function<Result<void>()>& bound) {
   set_log_level(config.log.level);
-  auto& admin = config.admin;
-  if (server::in_process(admin.in_process, store)) {
+  if (server::in_process(config.admin.in_process, store)) {
     return Error{Errc::invalid,
                  "admin.in_process: expected false, for as it is proxyd is the manager itself"};
   }
-  if (admin.listen.empty() && admin.https.empty()) admin.listen = {"127.0.0.1:3000"};
+  config = with_manager_listener(std::move(config));
   Config ours = for_manager(config);
   ours.admin.in_process = true;
   auto parts = std::make_unique<Parts>(config, std::move(ours), store, server::page_of(config));

@@ -297,6 +297,9 @@ def _(directory):
         until(lambda: answers(proxy, "known.test", origin.name), "the host is known")
         manager.api.log_in()
         with under_load(proxy, origin) as load:
+            manager.signal(signal.SIGHUP)
+            until(lambda: "reloaded" in manager.log(), "it has read its configuration again")
+            expect("reload.ignored" not in manager.log(), f"nothing differs:\n{manager.log()}")
             manager.signal(signal.SIGSTOP)
             load.wait_passed(300)
             manager.signal(signal.SIGCONT)
@@ -340,7 +343,7 @@ def _(directory):
             floods.append(threading.Thread(target=connect))
             for flood in floods:
                 flood.start()
-            load.wait_passed(1000)
+            load.wait_passed(300)
             done.set()
             for flood in floods:
                 flood.join()
