@@ -369,17 +369,41 @@ const flows = {
     assert.equal(new URL(page.url()).origin, world.manager, 'nobody is sent elsewhere');
   },
 
-  // The vendor says no: where it is about a field, at the field.
+  // An account at a DNS vendor: the vendor's form, its no at the field it is about, its domains.
   async dns_form(world) {
     const page = await world.page();
     await logIn(page, world, {to: '/dns'});
     await page.getByLabel('Vendor').selectOption('PorkBun');
     await page.getByRole('button', {name: 'Check and add'}).click();
     await page.locator('[name=name][aria-invalid=true]').waitFor();
-    await page.getByLabel('Vendor').selectOption('Cloudflare');
-    const secret = page.locator('form [type=password]').first();
-    assert.equal(await secret.count(), 1, 'a secret is typed unseen');
+    await page.getByLabel('Vendor').selectOption('rfc2136');
     await accessible(page, 'the form of a vendor');
+    await page.getByLabel('Name (required)').fill('Our own server');
+    await page.getByLabel('Primary server').fill(world.dns.server);
+    await page.getByLabel('Zones').fill(world.dns.zone);
+    await page.getByLabel('Name of the TSIG key').fill(world.dns.key);
+    const secret = page.getByLabel('Secret of the key');
+    assert.equal(await secret.getAttribute('type'), 'password', 'a secret is typed unseen');
+    await secret.fill('d3Jvbmc=');
+    await page.getByRole('button', {name: 'Check and add'}).click();
+    await page.locator('[name=secret][aria-invalid=true]').waitFor();
+    await secret.fill(world.dns.secret);
+    await page.getByRole('button', {name: 'Check and add'}).click();
+    await page.getByText('Our own server works and was added').waitFor();
+    const card = page.getByRole('listitem').filter({has: page.getByRole('heading', {name: 'Our own server'})});
+    await card.getByText(world.dns.zone, {exact: true}).waitFor();
+    await card.getByRole('button', {name: 'Check'}).click();
+    await card.getByText('The vendor knows us').waitFor();
+    await card.locator('summary').click();
+    assert.equal(await card.getByLabel('Secret of the key').inputValue(), '', 'and never comes back');
+    await card.getByLabel('Name (required)').fill('Renamed');
+    await card.getByRole('button', {name: 'Save'}).click();
+    await page.getByRole('heading', {name: 'Renamed'}).waitFor();
+    await page.getByRole('button', {name: 'Check Renamed'}).click();
+    await page.getByText('The vendor knows us').waitFor();
+    await page.getByRole('button', {name: 'Delete Renamed'}).click();
+    await page.getByRole('dialog').getByRole('button', {name: 'Delete provider'}).click();
+    await page.getByText('None yet.').waitFor();
   },
 
   // Many hosts: a page of them is what the browser has.

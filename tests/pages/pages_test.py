@@ -6,6 +6,7 @@ Needs what tools/setup installs: chromium, node, and the packages of package-loc
 is in flows.mjs; here is what they do it with.
 """
 
+import base64
 import contextlib
 import json
 import pathlib
@@ -19,10 +20,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
 import harness  # noqa: E402
-from harness import LOOPBACK, PATIENCE, Failed, expect, free_port, until  # noqa: E402
+from harness import LOOPBACK, PATIENCE, Failed, accepts, expect, free_port, until  # noqa: E402
 from load import Backend  # noqa: E402
 from pebble import pebble  # noqa: E402
-from proxyd import running, stopping  # noqa: E402
+from proxyd import Process, running, stopping  # noqa: E402
 
 test = harness.Tests()
 options = None
@@ -119,10 +120,24 @@ def _(directory):
         flow("hostile_text", world)
 
 
-@test("the form of a DNS provider is that of its vendor")
+@test("a DNS provider is checked, added, asked again, changed and deleted; its secret never comes back")
 def _(directory):
-    with manager(directory) as (world, _):
-        flow("dns_form", world)
+    port, zone, key = free_port(), "dns.test", "updates.test"
+    secret = base64.b64encode(b"a secret of thirty-two bytes....").decode()
+    (directory / f"{zone}.zone").write_text(f"$ORIGIN {zone}.\n$TTL 60\n@ SOA ns admin 1 60 60 600 60\n@ NS ns\nns A 127.0.0.1\n")
+    (directory / "knot.conf").write_text("\n".join([
+        "server:", f"  rundir: {directory}", f"  listen: {LOOPBACK}@{port}", "database:", f"  storage: {directory}",
+        "key:", f"  - id: {key}", "    algorithm: hmac-sha256", f"    secret: {secret}",
+        "acl:", "  - id: updates", f"    key: {key}", "    action: update",
+        "zone:", f"  - domain: {zone}", f"    storage: {directory}", f"    file: {zone}.zone", "    acl: updates",
+        "    journal-content: none", "    zonefile-sync: -1", ""]))
+    knot = Process(["knotd", "-c", directory / "knot.conf"], directory, "knot", lambda: accepts(port))
+    try:
+        with manager(directory) as (world, _):
+            dns = {"server": f"{LOOPBACK}:{port}", "zone": zone, "key": key, "secret": secret}
+            flow("dns_form", {**world, "dns": dns})
+    finally:
+        knot.kill()
 
 
 @test("with 100,000 hosts the browser has one page of them")

@@ -47,11 +47,13 @@ export async function show({content, signal, live}) {
 
   const card = (first) => {
     let provider = first;
-    const heading = el('h3', {}, provider.name);
+    const names = [];  // for those who listen: which provider a button is about
+    const about = () => names[names.push(el('span', {class: 'unseen'})) - 1];
+    const heading = el('h3', {});
     const facts = el('p', {});
     const domains = el('ul', {class: 'inline'});
     const result = el('p', {role: 'status'});
-    const edit = el('details', {}, el('summary', {}, 'Change', el('span', {class: 'unseen'}, ` ${provider.name}`)));
+    const edit = el('details', {}, el('summary', {}, 'Change', about()));
     edit.addEventListener('toggle', () => {
       if (!edit.open || edit.querySelector('form')) return;
       const type = types.find((one) => one.name === provider.dnsProvider) ?? {fields: {}};
@@ -78,18 +80,23 @@ export async function show({content, signal, live}) {
         setText(result, error.message);
       }
       check.disabled = false;
-    }}, 'Check', el('span', {class: 'unseen'}, ` ${provider.name}`));
+    }}, 'Check', about());
     const remove = el('button', {class: 'danger', onclick: async () => {
       if (!await confirmed(`Delete ${provider.name}? Certificates that need it are not renewed any more.`, 'Delete provider')) return;
-      await del(at`/api/dns/${provider.id}`).catch((error) => warn(error.message));
-      await load();
+      try {
+        await del(at`/api/dns/${provider.id}`);
+      } catch (error) {
+        return warn(error.message);
+      }
       say(`${provider.name} was deleted.`);
-    }}, 'Delete', el('span', {class: 'unseen'}, ` ${provider.name}`));
+      await load();
+    }}, 'Delete', about());
     return {
       node: el('li', {class: 'card'}, heading, facts, domains, result, el('div', {class: 'actions'}, check, remove), edit),
       update(item) {
         provider = item;
         setText(heading, item.name);
+        for (const name of names) setText(name, ` ${item.name}`);
         setText(facts, `${item.displayName ?? item.dnsProvider}${item.domains?.length ? '' : ', no domains known'}`);
         replace(domains, (item.domains ?? []).map((domain) => el('li', {}, el('code', {}, domain.domain ?? domain))));
       },

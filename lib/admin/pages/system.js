@@ -92,7 +92,7 @@ export async function show({content, signal}) {
     facts(store, [['Address', el('code', {}, data.store.url)],
       ['State', data.store.reachable ? chip('ok', 'answers') : chip('bad', 'does not answer')],
       ['Why', data.store.why],
-      ['Changes are told', data.store.events ? `at once${data.store.lagMs > 0 ? `, ${data.store.lagMs} ms behind` : ''}` : 'no: they are looked for']]);
+      ['Changes are told', `${data.store.events ? `by ${data.store.events}` : 'at once'}${data.store.lagMs > 0 ? `, ${data.store.lagMs} ms behind` : ''}`]]);
     facts(certificates, [...Object.entries(data.metrics?.certificates ?? {}), ...Object.entries(data.metrics?.attempts ?? {}).map(
       ([result, count]) => [`tries: ${result.replaceAll('_', ' ')}`, count])].map(([name, count]) => [name, String(count)]));
   };
