@@ -23,7 +23,7 @@ constexpr std::int64_t hour = 3'600 * second;
 constexpr Millis per_note{10'000};
 // Nobody is left alone for longer, whatever it asks; what is said to be later was said by a clock
 // that was ahead.
-constexpr std::int64_t longest_pause = 7 * 24 * hour;
+constexpr std::int64_t longest_pause = 168 * hour;
 
 double random_share() {
   thread_local std::mt19937_64 numbers{std::random_device{}()};

@@ -22,7 +22,7 @@ namespace fields = host::fields;
 constexpr std::int64_t second = 1'000;
 constexpr std::int64_t minute = 60 * second;
 constexpr std::int64_t hour = 60 * minute;
-constexpr std::int64_t week = 7 * 24 * hour;
+constexpr std::int64_t week = 168 * hour;
 
 std::set<std::string> domains_of(std::span<const std::string> names) {
   std::set<std::string> domains;

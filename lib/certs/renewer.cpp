@@ -130,6 +130,7 @@ Result<std::vector<Ca>> cas_of(const Config& config) {
 
 std::vector<std::string> names_of(const std::vector<Ca>& cas) {
   std::vector<std::string> names;
+  names.reserve(cas.size());
   for (const Ca& ca : cas) names.push_back(ca.name);
   return names;
 }
@@ -399,6 +400,7 @@ Result<std::vector<std::string>> Renewer::refresh_dns(std::string_view id, const
   const std::lock_guard lock(parts_->providers_mutex);
   PX_TRY(auto zones, parts_->providers.refresh(id, by));
   std::vector<std::string> names;
+  names.reserve(zones.size());
   for (dns::Zone& zone : zones) names.push_back(std::move(zone.name));
   return names;
 }
