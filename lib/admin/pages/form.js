@@ -183,7 +183,6 @@ export class Form {
       await submit(this.values(), this);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.button.disabled = false;
       this.showError(error);
     } finally {
       this.button.disabled = false;
