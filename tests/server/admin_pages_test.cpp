@@ -270,9 +270,12 @@ TEST_CASE("admin pages: targets that fail are listed") {
   two.vitals.now = 2'000;
   AdminPages pages([&] { return two.vitals; }, [] { return nullptr; });
   CHECK(ask(pages, "GET", "/targets").body == R"({"targets":[]})");
-  two.vitals.failing = {
-      {.target = "127.0.0.1:81", .failures = 3, .since = 1'000, .last = 2'000, .rests_until = 9'000},
-      {.target = "[::1]:82", .failures = 1, .since = 2'000, .last = 2'000}};
+  two.vitals.failing = {{.target = "127.0.0.1:81",
+                         .failures = 3,
+                         .since = 1'000,
+                         .last = 2'000,
+                         .rests_until = 9'000},
+                        {.target = "[::1]:82", .failures = 1, .since = 2'000, .last = 2'000}};
   const Response response = ask(pages, "GET", "/targets");
   CHECK(response.fields[0].second == "application/json");
   CHECK(response.body ==

@@ -86,7 +86,7 @@ export async function show({content, signal, live, session}) {
   };
   const grantCells = (grant) => {
     const what = `${grant.role} for ${grant.subject}`;
-    const where = grant.scope === 'global' || grant.domain === '*' ? 'everywhere' : grant.domain;
+    const where = grant.scope === 'global' ? 'everywhere' : grant.domain;
     return [
       grant.subjectType === 'group' ? `group ${grant.subject}` : grant.subject, grant.role, where,
       el('div', {class: 'actions'}, button('Take away', what, async () => {
