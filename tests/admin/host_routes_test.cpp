@@ -3,6 +3,8 @@
 #include "host/keys.h"
 #include "support/admin_rig.h"
 
+#include <span>
+
 #include <doctest/doctest.h>
 
 namespace proxycore::admin {
@@ -26,7 +28,7 @@ std::string text(const Response& response, std::string_view field) {
 std::vector<std::string> names(const Response& response) {
   std::vector<std::string> all;
   const json::Value body = AdminRig::json(response);
-  for (const json::Value& entry : *body.array("results")) {
+  for (const json::Value& entry : std::span(*body.array("results"))) {
     all.emplace_back(entry.kind() == json::Value::Kind::text ? *entry.text() : *entry.text("host"));
   }
   return all;

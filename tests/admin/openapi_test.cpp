@@ -12,6 +12,7 @@
 
 #include <map>
 #include <set>
+#include <span>
 
 #include <doctest/doctest.h>
 
@@ -252,8 +253,8 @@ class Walk {
 // "GET /api/host/{host}" and the operation, for each of the document.
 std::map<std::string, const json::Value*> operations_of(const json::Value& document) {
   std::map<std::string, const json::Value*> all;
-  for (const json::Value::Member& path : *document.find("paths")->object()) {
-    for (const json::Value::Member& operation : *path.value.object()) {
+  for (const json::Value::Member& path : std::span(*document.find("paths")->object())) {
+    for (const json::Value::Member& operation : std::span(*path.value.object())) {
       std::string name;
       for (const char c : operation.name) name.push_back(static_cast<char>(c - 'a' + 'A'));
       all.emplace(name + " " + path.name, &operation.value);
@@ -315,7 +316,8 @@ TEST_CASE("openapi: no schema refers to one that is not there, and none is there
     CHECK(schema.at(pointer) != nullptr);
     used.insert(pointer.substr(pointer.rfind('/') + 1));
   }
-  for (const json::Value::Member& each : *document->find("components")->find("schemas")->object()) {
+  for (const json::Value::Member& each :
+       std::span(*document->find("components")->find("schemas")->object())) {
     INFO(each.name);
     CHECK(used.contains(each.name));
   }

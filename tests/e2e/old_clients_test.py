@@ -13,7 +13,7 @@ import time
 
 import harness
 from client import fetch
-from harness import LOOPBACK, Tests, expect, free_port, slack
+from harness import LOOPBACK, PATIENCE, Tests, expect, free_port
 from proxyd import Process
 
 tests = Tests()
@@ -145,7 +145,7 @@ def later_client(directory):
             expect(record(response.body) == ({} if turn % 2 else {**HOSTS[0], "wildcard_parent": "app.example.com"}),
                    response.body)
         expect(int(response.value("x-reused")) >= 1, "the connection is used again")
-        expect(slowest < 5 * slack(), f"one took {slowest:.1f} s")
+        expect(slowest < PATIENCE / 2, f"one took {slowest:.1f} s")
 
 
 @tests("names under a wildcard get its record, and are told to be written back")

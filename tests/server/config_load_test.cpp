@@ -203,8 +203,8 @@ TEST_CASE("config: what is wrong is named with line and key, and what was expect
       {"[workers]\nthreads = 5\n", "p.toml:2: workers.threads: unknown, expected count"},
       {"[quic]\n",
        "p.toml:1: quic: unknown, expected store, cache, redis, replica, lookup_service, listen, "
-       "tls, acme, renew, workers, timeouts, limits, origins, "
-       "forwarding, log, metrics, process, certificate or host"},
+       "tls, acme, renew, admin, workers, timeouts, limits, origins, "
+       "forwarding, log, metrics, process, certificate, issuer or host"},
       // Certificates
       {"certificate = 'a.pem'\n",
        "p.toml:1: certificate: expected [[certificate]], one for each certificate, found a text"},

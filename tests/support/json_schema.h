@@ -100,28 +100,30 @@ class JsonSchema {
       if (const auto one = says.text()) {
         fits = is_of(value, *one);
       } else {
-        for (const Value& type : *says.array()) fits = fits || is_of(value, *type.text());
+        for (const Value& type : std::span(*says.array()))
+          fits = fits || is_of(value, *type.text());
       }
       if (!fits) fault("is of another type");
     } else if (keyword == "enum") {
       bool fits = false;
-      for (const Value& each : *says.array()) fits = fits || same(value, each);
+      for (const Value& each : std::span(*says.array())) fits = fits || same(value, each);
       if (!fits) fault("is none of the enumerated");
     } else if (keyword == "const") {
       if (!same(value, says)) fault("is not the constant");
     } else if (keyword == "allOf") {
-      for (const Value& each : *says.array()) check(value, each, place, faults);
+      for (const Value& each : std::span(*says.array())) check(value, each, place, faults);
     } else if (keyword == "oneOf") {
       std::size_t fit = 0;
-      for (const Value& each : *says.array()) fit += faults_of(value, each, place).empty() ? 1 : 0;
+      for (const Value& each : std::span(*says.array()))
+        fit += faults_of(value, each, place).empty() ? 1 : 0;
       if (fit != 1) fault("fits " + std::to_string(fit) + " of oneOf");
     } else if (keyword == "required") {
       if (value.kind() != Kind::object) return;
-      for (const Value& name : *says.array()) {
+      for (const Value& name : std::span(*says.array())) {
         if (value.find(*name.text()) == nullptr) fault("lacks " + std::string(*name.text()));
       }
     } else if (keyword == "properties") {
-      for (const Value::Member& property : *says.object()) {
+      for (const Value::Member& property : std::span(*says.object())) {
         const Value* held = value.find(property.name);
         if (held != nullptr) check(*held, property.value, place + "." + property.name, faults);
       }
