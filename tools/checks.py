@@ -35,7 +35,7 @@ BUILDS = {
               {"CC": f"clang-{CLANG}", "CXX": f"clang++-{CLANG}"}),
 }
 # What runs in more than one thread, for ThreadSanitizer.
-THREADED = {"base", "certs", "io", "lookup", "origin", "proxy", "server", "store", "tls"}
+THREADED = {"admin", "auth", "base", "certs", "io", "lookup", "origin", "proxy", "server", "store", "tls"}
 
 
 class Count(NamedTuple):

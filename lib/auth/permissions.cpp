@@ -28,11 +28,11 @@ std::string Permission::id() const {
 Result<Permission> permission_from(const Record& record) {
   constexpr std::array<std::string_view, 4> required = {"subjectType", "subject", "scope", "role"};
   PX_CHECK(fields::require(record, required));
-  Permission permission{.subject_type = fields::text(record, "subjectType"),
-                        .subject = fields::text(record, "subject"),
-                        .grant = {},
-                        .created_by = fields::user(record, "created_by"),
-                        .created_on = fields::time_stamp(record, "created_on")};
+  Permission permission;
+  permission.subject_type = fields::text(record, "subjectType");
+  permission.subject = fields::text(record, "subject");
+  permission.created_by = fields::user(record, "created_by");
+  permission.created_on = fields::time_stamp(record, "created_on");
   if (permission.subject_type != "user" && permission.subject_type != "group") {
     return fields::field_error("subjectType", "expected 'user' or 'group'");
   }
