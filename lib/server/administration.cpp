@@ -20,7 +20,6 @@ namespace {
 namespace log = base::log;
 
 constexpr Millis next_try{2'000};
-constexpr int behind_traffic = 10;  // steps of priority.h, for all threads of the manager
 
 // The answer to one question, for the thread that waits for it.
 struct Waiting {

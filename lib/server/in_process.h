@@ -15,4 +15,7 @@ inline bool in_process(std::optional<bool> configured, const Store& store) {
   return configured.value_or(!redis::Url::has_scheme(store.describe()));
 }
 
+// How many steps (base/priority.h) the threads of either stand behind those that serve clients.
+inline constexpr int behind_traffic = 10;
+
 }  // namespace proxycore::server

@@ -1,6 +1,7 @@
 #include "server/renewal.h"
 
 #include "base/log.h"
+#include "base/priority.h"
 #include "server/in_process.h"
 
 #include <utility>
@@ -27,6 +28,7 @@ void Renewal::stop() {
 
 void Renewal::start() {
   thread_ = std::thread([this] {
+    base::step_back(behind_traffic);
     const auto done = renewer_->run();
     if (!done) base::log::error("renew", {{"why", done.error().message()}});
   });
