@@ -172,9 +172,8 @@ class Server::Parts {
  public:
   // `ours`: what this process makes of `configured`. `page`: of the proxyd that the manager asks;
   // empty: this one.
-  Parts(const Config& configured, Config ours, Store& store_given,
-        server::Administration::Page page = {})
-      : given(configured),
+  Parts(Config configured, Config ours, Store& store_given, server::Administration::Page page = {})
+      : given(std::move(configured)),
         config(std::move(ours)),
         administration_page(std::move(page)),
         store(store_given),
@@ -651,7 +650,7 @@ Result<std::unique_ptr<Server>> Server::create(Config config, Store& store,
                                                const std::function<Result<void>()>& bound) {
   set_log_level(config.log.level);
   Config ours = for_proxy(config, store);
-  auto parts = std::make_unique<Parts>(config, std::move(ours), store);
+  auto parts = std::make_unique<Parts>(std::move(config), std::move(ours), store);
   PX_CHECK(parts->prepare(bound));
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
