@@ -44,16 +44,17 @@ Error not_before(Throttle::Time then, Throttle::Time now) {
 
 Result<void> Throttle::admit(std::string_view address, std::string_view account, Time now) {
   const std::lock_guard lock(mutex_);
-  const Time account_not_before = entry(account_key(account)).not_before;
-  Entry& from = entry(address_key(address));
-  if (now >= from.window_ends) {
-    from.window_ends = now + window;
-    from.tries = 0;
-  }
+  // Who is refused leaves nothing behind: nobody is forgotten for a flood of names.
+  const std::string key = address_key(address);
+  const Entry from = seen(key);
+  const Entry to = seen(account_key(account));
   if (from.not_before > now) return not_before(from.not_before, now);
-  if (account_not_before > now) return not_before(account_not_before, now);
-  if (from.tries >= tries) return not_before(from.window_ends, now);
-  ++from.tries;
+  if (to.not_before > now) return not_before(to.not_before, now);
+  const bool is_over = now >= from.window_ends;
+  if (!is_over && from.tries >= tries) return not_before(from.window_ends, now);
+  Entry& counted = entry(key);
+  counted.window_ends = is_over ? now + window : from.window_ends;
+  counted.tries = is_over ? 1 : from.tries + 1;
   return {};
 }
 
@@ -74,6 +75,13 @@ void Throttle::succeeded(std::string_view address, std::string_view account) {
 std::size_t Throttle::known() const {
   const std::lock_guard lock(mutex_);
   return entries_.size();
+}
+
+Throttle::Entry Throttle::seen(const std::string& key) {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return {};
+  entries_.splice(entries_.begin(), entries_, found->second);
+  return entries_.front();
 }
 
 Throttle::Entry& Throttle::entry(std::string key) {

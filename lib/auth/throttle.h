@@ -2,8 +2,8 @@
 //
 // Counts tries of an address in a time, and failures in a row of an address and of an account, each
 // of which doubles the wait for the next try. An account's wait stays short, so that nobody can
-// keep its owner out for long. Bounded: who has been quiet longest is forgotten first.
-// Owner: Accounts. Thread: any.
+// keep its owner out for long. Bounded: who has been quiet longest is forgotten first; tries that
+// are refused make nobody be forgotten. Owner: Accounts. Thread: any.
 #pragma once
 
 #include <proxycore/deadline.h>
@@ -47,6 +47,9 @@ class Throttle {
     Time not_before = {};
   };
 
+  // As it is; of a stranger nothing is kept.
+  Entry seen(const std::string& key);
+  // To be changed; of a stranger a new one.
   Entry& entry(std::string key);
 
   mutable std::mutex mutex_;

@@ -83,10 +83,28 @@ TEST_CASE("throttle: whoever has been quiet longest is forgotten first") {
   Throttle throttle;
   for (int i = 0; i < 9; ++i) throttle.failed("192.0.2.1", "first", begin);
   for (std::size_t i = 0; i < Throttle::max_known; ++i) {
-    (void)throttle.admit("198.51.100.1", "user" + std::to_string(i), begin);
+    throttle.failed("198.51.100.1", "user" + std::to_string(i), begin);
   }
   CHECK(throttle.known() == Throttle::max_known);
   CHECK(wait_of(throttle, "192.0.2.1", "first", begin) == 0);
+}
+
+TEST_CASE("throttle: nobody is forgotten for a flood of tries that are refused") {
+  Throttle throttle;
+  for (int i = 0; i < 20; ++i) throttle.failed("192.0.2.1", "alice", begin);
+  throttle.failed("192.0.2.2", "bob", begin);
+  const std::size_t known = throttle.known();
+  std::size_t admitted = 0;
+  for (std::size_t i = 0; i < 2 * Throttle::max_known; ++i) {
+    const std::string number = std::to_string(i);
+    if (throttle.admit("198.51.100.1", "user" + number, begin)) ++admitted;
+    // An account that has to wait, from a new address each time.
+    if (throttle.admit("203.0.113." + number, "alice", begin)) ++admitted;
+  }
+  CHECK(admitted == Throttle::tries);
+  CHECK(throttle.known() == known + 1);
+  CHECK(wait_of(throttle, "192.0.2.1", "carol", begin) == 900);
+  CHECK(wait_of(throttle, "192.0.2.3", "alice", begin) == 30);
 }
 
 TEST_CASE("throttle: names of any length are kept short") {
