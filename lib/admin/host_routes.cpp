@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <set>
+#include <span>
 #include <utility>
 
 namespace proxycore::admin {
@@ -78,6 +79,17 @@ Reply said(std::string_view message) {
   return ok(std::move(text));
 }
 
+// Whether the caller has that role for the host that a path names, by what the name means: there
+// are other full stops than '.', which make two labels of what looks like one.
+Result<void> allow(const Call& call, auth::Role role) {
+  const std::string& asked = call.path[0];
+  return call.allow(role, HostName::canonical_pattern(asked).value_or(asked));
+}
+
+bool sees(const Call& call, std::string_view host) {
+  return auth::role_for(call.caller, host) >= auth::Role::viewer;
+}
+
 std::string quoted(std::string_view name, std::string_view what) {
   return std::string("\"").append(name).append("\" ").append(what);
 }
@@ -85,9 +97,7 @@ std::string quoted(std::string_view name, std::string_view what) {
 // What the caller may see, and has asked for.
 HostIndex::Wanted seen_by(const Call& call) {
   if (auth::role_everywhere(call.caller) >= auth::Role::viewer) return {};
-  return [&caller = call.caller](const HostIndex::Entry& entry) {
-    return auth::role_for(caller, entry.name) >= auth::Role::viewer;
-  };
+  return [&call](const HostIndex::Entry& entry) { return sees(call, entry.name); };
 }
 
 HostIndex::Wanted both(HostIndex::Wanted one, HostIndex::Wanted other) {
@@ -189,11 +199,13 @@ Result<void> settle_challenge(Context& admin, Record& next, const Deadline& by) 
   return {};
 }
 
-// The record that `edits` make of `before`, with everything checked.
+// The record that `edits` make of `before`, with everything checked: the caller's rights before
+// what would tell them of others' domains.
 Result<Record> edited(Context& admin, const Call& call, const Record& before, const Edits& edits) {
   Record next = before;
   apply(edits, next);
   PX_TRY(Host host, host::host_from(next));
+  PX_CHECK(call.allow(auth::Role::manager, host.host));
   const bool says_how = std::any_of(edits.begin(), edits.end(), [](const auto& edit) {
     return edit.first == "challengeType" || edit.first == "host";
   });
@@ -232,8 +244,40 @@ Result<bool> moved(Context& admin, const Found& found, const std::string& key, c
   PX_CHECK(admin.store.update(key, change, Life::for_ever, by));
   const auto is_the_same = [&](const Record& record) { return record == found.record; };
   PX_TRY(const bool done, admin.store.erase_if(found.key, is_the_same, by));
-  if (!done) PX_CHECK(admin.store.erase(key, by));
+  const auto is_ours = [&after](const Record& record) { return record == after; };
+  if (!done) PX_CHECK(admin.store.erase_if(key, is_ours, by));
   return done;
+}
+
+// What the proxyd said, to who may not see every host: of those that they may not see nothing but
+// that one answers.
+std::string explanation_for(const Call& call, const json::Value& said) {
+  const auto is_seen = [&call](const json::Value& one) {
+    const auto pattern = one.text("pattern");
+    return pattern && sees(call, *pattern);
+  };
+  const auto list = [&said](std::string_view name) {
+    return said.array(name).value_or(std::span<const json::Value>());
+  };
+  std::string text;
+  json::Writer out(text);
+  out.begin_object().field("host", said.text("host").value_or(""));
+  out.field("found", said.boolean("found").value_or(false));
+  if (is_seen(said)) {
+    out.field("pattern", *said.text("pattern")).key("targets").begin_array();
+    for (const json::Value& target : list("targets")) out.value(target.text().value_or(""));
+    out.end_array();
+  }
+  out.key("candidates").begin_array();
+  for (const json::Value& one : list("candidates")) {
+    if (!is_seen(one)) continue;
+    out.begin_object().field("pattern", *one.text("pattern"));
+    out.field("matches", one.boolean("matches").value_or(false));
+    out.field("wins", one.boolean("wins").value_or(false));
+    out.field("reason", one.text("reason").value_or("")).end_object();
+  }
+  out.end_array().end_object();
+  return text;
 }
 
 // A host in the tree of names: its labels from the right.
@@ -325,8 +369,6 @@ Result<Reply> add_host(Context& admin, const Call& call) {
   if (!read.wrong.empty()) return refuse(wrong_fields(read.wrong));
   PX_TRY(const Record after, edited(admin, call, {}, read.edits));
   const std::string& name = after.at("host");
-  PX_CHECK(call.allow(auth::Role::manager, name));
-
   const std::string key = keys::host(name);
   const auto change = [&](const Record& before) -> Result<Record> {
     // A wildcard hit that was written back gives way.
@@ -343,7 +385,7 @@ Result<Reply> add_host(Context& admin, const Call& call) {
 }
 
 Result<Reply> show_host(Context& admin, const Call& call) {
-  PX_CHECK(call.allow(auth::Role::viewer, call.path[0]));
+  PX_CHECK(allow(call, auth::Role::viewer));
   PX_TRY(const Found found, find_host(admin, call.path[0], call.by));
   std::string text;
   json::Writer out(text);
@@ -354,7 +396,7 @@ Result<Reply> show_host(Context& admin, const Call& call) {
 
 Result<Reply> change_host(Context& admin, const Call& call) {
   const std::string& asked = call.path[0];
-  PX_CHECK(call.allow(auth::Role::manager, asked));
+  PX_CHECK(allow(call, auth::Role::manager));
   PX_TRY(const auto* body, call.content());
   const auto read = read_host_fields(*body, Whole::no);
   for (int attempt = 0; attempt < most_attempts; ++attempt) {
@@ -365,7 +407,6 @@ Result<Reply> change_host(Context& admin, const Call& call) {
     const std::string& name = after.at("host");
     const std::string key = keys::host(name);
     const bool moves = key != found.key;
-    if (moves) PX_CHECK(call.allow(auth::Role::manager, name));
     PX_TRY(const bool done, moves ? moved(admin, found, key, after, call.by)
                                   : replaced(admin, found, after, call.by));
     // Somebody else was faster: what they wrote is looked at.
@@ -387,7 +428,7 @@ Result<Reply> change_host(Context& admin, const Call& call) {
 
 Result<Reply> remove_host(Context& admin, const Call& call) {
   const std::string& asked = call.path[0];
-  PX_CHECK(call.allow(auth::Role::manager, asked));
+  PX_CHECK(allow(call, auth::Role::manager));
   PX_TRY(const Found found, find_host(admin, asked, call.by));
   if (!call.matches(tag_of(found.record))) return refuse(changed_meanwhile());
   bool changed = false;
@@ -405,7 +446,7 @@ Result<Reply> remove_host(Context& admin, const Call& call) {
 
 Result<Reply> renew_host(Context& admin, const Call& call) {
   const std::string& asked = call.path[0];
-  PX_CHECK(call.allow(auth::Role::manager, asked));
+  PX_CHECK(allow(call, auth::Role::manager));
   PX_TRY(const Found found, find_host(admin, asked, call.by));
   const std::string name = fields::text(found.record, "host");
   const Record wish = {
@@ -418,7 +459,7 @@ Result<Reply> renew_host(Context& admin, const Call& call) {
 }
 
 Result<Reply> explain_host(Context& admin, const Call& call) {
-  PX_CHECK(call.allow(auth::Role::viewer, call.path[0]));
+  PX_CHECK(allow(call, auth::Role::viewer));
   const auto page = admin.proxyd("/explain?host=" + client::percent_encoded(call.path[0]), call.by);
   if (!page) {
     return refuse(
@@ -430,9 +471,11 @@ Result<Reply> explain_host(Context& admin, const Call& call) {
         "ProxyUnreachable",
         "The proxy answered " + std::to_string(page->status) + ": " + base::shown(page->body)));
   }
+  const bool sees_all = auth::role_everywhere(call.caller) >= auth::Role::viewer;
   std::string text;
   json::Writer out(text);
-  out.begin_object().field("string", call.path[0]).key("results").raw(page->body).end_object();
+  out.begin_object().field("string", call.path[0]).key("results");
+  out.raw(sees_all ? page->body : explanation_for(call, *parsed)).end_object();
   return ok(std::move(text));
 }
 
@@ -442,7 +485,7 @@ Result<Reply> look_up_host(Context& admin, const Call& call) {
   out.begin_object().field("string", call.path[0]);
   std::string scratch;
   const auto found = admin.hosts.match(HostName::normalize(call.path[0], scratch));
-  if (found && auth::role_for(call.caller, found->name) >= auth::Role::viewer) {
+  if (found && sees(call, found->name)) {
     out.key("results").raw(found->json);
   }
   out.end_object();
@@ -461,13 +504,12 @@ Result<Reply> show_host_tree(Context& admin, const Call& /*call*/) {
 }
 
 Result<Reply> show_wildcard_parent(Context& admin, const Call& call) {
-  PX_CHECK(call.allow(auth::Role::viewer, call.path[0]));
+  PX_CHECK(allow(call, auth::Role::viewer));
   std::string scratch;
   const std::string parent = certs::parent_wildcard(HostName::normalize(call.path[0], scratch));
   const auto found = admin.hosts.find(parent);
-  return ok(std::string(R"({"results":)")
-                .append(found && found->is_wildcard ? found->json : "null")
-                .append("}"));
+  const bool tells = found && found->is_wildcard && sees(call, found->name);
+  return ok(std::string(R"({"results":)").append(tells ? found->json : "null").append("}"));
 }
 
 Result<Reply> clear_host_cache(Context& admin, const Call& call) {

@@ -326,6 +326,60 @@ TEST_CASE("host routes: viewers see their hosts alone, and managers change their
   CHECK(people.as(manager, "DELETE", "/api/host/app.example.com").status == 200);
 }
 
+TEST_CASE("host routes: rights are asked of what a name means") {
+  AdminRig people({.before = [](Store& store) {
+    auth::Permissions permissions(store);
+    REQUIRE(permissions.put({.subject = "manager", .grant = {auth::Role::manager, "*.test"}},
+                            AdminRig::by()));
+  }});
+  const std::string manager = people.log_in("manager");
+  REQUIRE(people.send("POST", "/api/host", R"({"host":"a.b.test","ip":"10.0.0.1","targetPort":80})")
+              .status == 200);
+  // U+3002, one label of what is asked and the dot of what it means.
+  const std::string path = "/api/host/a%E3%80%82b.test";
+  CHECK(people.as(manager, "GET", path).status == 403);
+  CHECK(people.as(manager, "PUT", path, R"({"targetPort":1})").status == 403);
+  CHECK(people.as(manager, "PUT", path + "/renew").status == 403);
+  CHECK(people.as(manager, "GET", path + "/explain").status == 403);
+  CHECK(people.as(manager, "GET", "/api/host/wildcard-parent/a%E3%80%82b.test").status == 403);
+  CHECK(people.as(manager, "DELETE", path).status == 403);
+  CHECK(people.send("GET", path).status == 200);
+}
+
+TEST_CASE("host routes: what is wrong with a host of others is not told") {
+  AdminRig people;
+  const std::string manager = people.log_in("manager");
+  REQUIRE(people.send("POST", "/api/host", app).status == 200);
+  const std::string others =
+      R"({"host":"x.test","ip":"10.0.0.1","targetPort":80,"challengeType":"DNS-01"})";
+  CHECK(people.as(manager, "POST", "/api/host", others).status == 403);
+  CHECK(people.as(manager, "PUT", "/api/host/app.example.com", others).status == 403);
+}
+
+TEST_CASE("host routes: of a wildcard above that they may not see viewers are told nothing") {
+  AdminRig::Options options;
+  options.proxyd = [](std::string_view, const Deadline&) -> Result<Response> {
+    return pages_of_proxyd(
+        R"({"host":"x.example.com","found":true,"answered_by":"trie","pattern":"*.com","targets":)"
+        R"(["10.9.9.9:80"],"tiers":[{"tier":"trie","answer":"found","pattern":"*.com"}],)"
+        R"("candidates":[{"pattern":"*.com","matches":true,"wins":true,"reason":"r"},)"
+        R"({"pattern":"*.a.example.com","matches":false,"wins":false,"reason":"s"}]})");
+  };
+  AdminRig people(std::move(options));
+  const std::string viewer = people.log_in("viewer");
+  CHECK(people.as(viewer, "GET", "/api/host/x.example.com/explain").body ==
+        R"({"string":"x.example.com","results":{"host":"x.example.com","found":true,)"
+        R"("candidates":[{"pattern":"*.a.example.com","matches":false,"wins":false,)"
+        R"("reason":"s"}]}})");
+  REQUIRE(people
+              .send("POST", "/api/host",
+                    R"({"host":"*.com","ip":"10.9.9.9","targetPort":80,"is_wildcard":true})")
+              .status == 200);
+  const std::string path = "/api/host/wildcard-parent/example.com";
+  CHECK(people.as(viewer, "GET", path).body == R"({"results":null})");
+  CHECK(people.send("GET", path).body.find("10.9.9.9") != std::string::npos);
+}
+
 TEST_CASE("host routes: a name is looked up as the proxy does") {
   const AdminRig rig;
   REQUIRE(

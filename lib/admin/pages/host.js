@@ -131,7 +131,7 @@ export async function show({content, signal, live, param: name, session, go}) {
 function explanation(data) {
   const said = data.results ?? data;
   return [
-    el('p', {}, said.found
+    el('p', {}, said.found && !said.pattern ? 'Another host answers, which you may not see.' : said.found
       ? ['Answered by ', el('a', {href: at`/hosts/${said.pattern}`}, said.pattern), ', sent to ',
         el('code', {}, (said.targets ?? []).join(', ')), '.']
       : `No host answers for ${said.host}: visitors get 404.`),
