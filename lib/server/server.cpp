@@ -469,7 +469,8 @@ void Server::Parts::begin_control() {
     // Only those ask the store for single names who share it with us.
     if (remote && service.cache_names > 0) {
       wildcard_cache = std::make_unique<server::WildcardCache>(
-          store, std::chrono::duration_cast<Seconds>(service.cache_ttl), service.cache_names);
+          store, table, std::chrono::duration_cast<Seconds>(service.cache_ttl),
+          service.cache_names);
     }
     lookup_service = std::make_unique<server::LookupService>(std::exchange(lookup_fd_, -1), table,
                                                              remote ? replica.get() : &store,

@@ -24,8 +24,9 @@ bool is_no_record(const Error& why) {
 
 }  // namespace
 
-WildcardCache::WildcardCache(Store& store, Seconds ttl, std::size_t most)
-    : store_(store), ttl_(ttl), most_(most) {
+WildcardCache::WildcardCache(Store& store, const base::Snapshot<host::RouteTable>& table,
+                             Seconds ttl, std::size_t most)
+    : store_(store), table_(table), ttl_(ttl), most_(most) {
   auto watching = store_.watch(keys::cached_prefix, [this](std::string_view key) {
     const std::lock_guard lock(mutex_);
     if (key == keys::cached_prefix || row_keys_.size() >= most_changed) {
@@ -91,8 +92,8 @@ void WildcardCache::run() {
 
     const Deadline by = Deadline::in(limit, stop_.get_token());
     expire();
-    Result<void> done;
-    if (any_row) done = load(by);
+    Result<void> done = finish_removing(by);
+    if (done && any_row) done = load(by);
     if (done) done = note_rows(row_keys, by);
     for (const Hit& hit : hits) {
       if (done) done = write(hit, by);
@@ -151,6 +152,10 @@ Result<void> WildcardCache::write(const Hit& hit, const Deadline& by) {
   if (const auto count = count_.find(hit.parent); count != count_.end() && count->second >= most_) {
     return {};
   }
+  // The table that answered may be an older one, whose change has been seen to before this hit.
+  const auto table = table_.current();
+  const Route* route = table ? table->find(hit.name) : nullptr;
+  if (route == nullptr || route->pattern != hit.parent) return {};
   // As it is now: who was hit may know of an older one.
   auto parent = store_.get(keys::host(hit.parent), by);
   if (!parent) return is_no_record(parent.error()) ? Result<void>{} : std::move(parent).error();
@@ -211,12 +216,21 @@ Result<void> WildcardCache::remove(const std::string& name, If condition, const 
     // That a row was written is told as a change of the host, too.
     if (record && host::is_cache_row(*record)) return {};
   }
+  removing_.insert(name);
   // In this order, so that another service that writes the row anew meanwhile leaves it whole.
   PX_CHECK(store_.erase(keys::cached(name), by));
   // A host of its own that somebody makes of that name meanwhile stays.
   auto erased = store_.erase_if(keys::host(name), host::is_cache_row, by);
   if (!erased && !is_no_record(erased.error())) return std::move(erased).error();
+  removing_.erase(name);
   remove_row(name);
+  return {};
+}
+
+// A row without its entry is found by nobody.
+Result<void> WildcardCache::finish_removing(const Deadline& by) {
+  const auto names = removing_;
+  for (const std::string& name : names) PX_CHECK(remove(name, If::any, by));
   return {};
 }
 

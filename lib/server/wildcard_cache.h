@@ -8,6 +8,8 @@
 // Thread: any; the store is used on a thread of its own.
 #pragma once
 
+#include "base/snapshot.h"
+#include "host/route_table.h"
 #include <proxycore/deadline.h>
 #include <proxycore/store.h>
 
@@ -32,8 +34,9 @@ class WildcardCache {
  public:
   static constexpr std::size_t max_waiting = 1'000;  // hits; beyond, they are dropped
 
-  // `most`: names of one wildcard. The store must outlive it.
-  WildcardCache(Store& store, Seconds ttl, std::size_t most);
+  // `most`: names of one wildcard. The store and the table of hosts must outlive it.
+  WildcardCache(Store& store, const base::Snapshot<host::RouteTable>& table, Seconds ttl,
+                std::size_t most);
   ~WildcardCache();
   WildcardCache(const WildcardCache&) = delete;
   WildcardCache& operator=(const WildcardCache&) = delete;
@@ -61,6 +64,7 @@ class WildcardCache {
   // Whether a row is there.
   bool is_row(const std::string& name, const Deadline& by);
   Result<void> bust(std::span<const std::string> names, const Deadline& by);
+  Result<void> finish_removing(const Deadline& by);
   enum class If { any, replaced };  // replaced: by a host of its own
   Result<void> remove(const std::string& name, If condition, const Deadline& by);
   void add_row(const std::string& name, const std::string& parent);
@@ -68,6 +72,7 @@ class WildcardCache {
   void expire();
 
   Store& store_;
+  const base::Snapshot<host::RouteTable>& table_;
   const Seconds ttl_;
   const std::size_t most_;
 
@@ -75,6 +80,7 @@ class WildcardCache {
   std::map<std::string, Row, std::less<>> rows_;
   std::map<std::string, std::size_t, std::less<>> count_;                 // rows, by parent
   std::deque<std::pair<Deadline::Clock::time_point, std::string>> ends_;  // in order
+  std::set<std::string, std::less<>> removing_;  // begun; the store failed in between
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;

@@ -87,7 +87,7 @@ TEST_CASE("lookup service: a wildcard hit is written back") {
   REQUIRE(builder.add({.host = "*.w.test", .ip = "10.0.0.1", .target_port = 80}, "store"));
   base::Snapshot<host::RouteTable> table;
   table.publish(builder.finish());
-  WildcardCache cache(*store, Seconds{3600}, 10);
+  WildcardCache cache(*store, table, Seconds{3600}, 10);
   const auto fd = lookup::SocketServer::listen(path, "");
   REQUIRE(fd);
   const LookupService service(*fd, table, nullptr, &cache);
