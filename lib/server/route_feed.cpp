@@ -258,11 +258,13 @@ Result<void> RouteFeed::read_changed(const std::vector<std::string>& keys) {
   if (!options_.whole) return {};
   Table before = table_.current();
   // Hosts that were missed while the store was away are found only by reading them all.
-  if (away_ || (!before->complete() && !distrusted())) {
+  const bool refilled = distrusted();
+  if (away_ || (!before->complete() && !refilled)) {
     return read_whole(RouteSource::Clash::skip, Belief::checked, {});
   }
   const Deadline by = Deadline::in(store_limit, stop_.get_token());
-  auto next = source_.update(std::move(before), store_, keys, by);
+  const auto broken = refilled ? RouteSource::Broken::kept : RouteSource::Broken::removed;
+  auto next = source_.update(std::move(before), store_, keys, broken, by);
   if (next && *next == nullptr) {
     return read_whole(RouteSource::Clash::skip, Belief::checked, {});
   }

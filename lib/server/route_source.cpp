@@ -87,7 +87,7 @@ Result<RouteSource::Table> RouteSource::build(Store& store, bool complete, const
 }
 
 Result<RouteSource::Table> RouteSource::update(Table before, Store& store,
-                                               std::span<const std::string> keys,
+                                               std::span<const std::string> keys, Broken broken,
                                                const Deadline& by) {
   const bool complete = before->complete();
   host::RouteTable::Change change(ids_, std::move(before));
@@ -117,9 +117,8 @@ Result<RouteSource::Table> RouteSource::update(Table before, Store& store,
     if (host && host->host != name) host = Error{Errc::invalid, "field 'host' is not its key's"};
     Result<void> put = host ? change.put(*host) : Result<void>(std::move(host).error());
     if (put) continue;
-    // A broken record serves nothing, as when the table is built whole.
     skipped(place, key, put.error());
-    change.remove(name);
+    if (broken == Broken::removed) change.remove(name);
   }
   return change.finish(complete);
 }

@@ -25,6 +25,9 @@ namespace proxycore::server {
 class RouteSource {
  public:
   enum class Clash { refuse, skip };  // a host in both the file and the store
+  // What becomes of a host whose record cannot be read: it goes, as when a table is built whole, or
+  // stays as it was known, since the record is probably half written.
+  enum class Broken { removed, kept };
 
   explicit RouteSource(std::size_t counted) : ids_(counted) {}
 
@@ -41,7 +44,7 @@ class RouteSource {
   [[nodiscard]] Table build_declared();
   // `before` with what the store holds now under these keys; null: only build() can tell, because a
   // host is kept in a spelling that is not canonical. Errors: those of Store::get.
-  Result<Table> update(Table before, Store& store, std::span<const std::string> keys,
+  Result<Table> update(Table before, Store& store, std::span<const std::string> keys, Broken broken,
                        const Deadline& by);
 
   // `before` with the hosts of the last declare() in place of those of the one before.

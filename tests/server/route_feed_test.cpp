@@ -171,6 +171,23 @@ TEST_CASE_FIXTURE(Fixture, "route feed: a store that lost its hosts is not belie
   CHECK_FALSE(feed->state().distrusted);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "route feed: a store that is filled again takes no host away meanwhile") {
+  put("a.test", 1);
+  put("b.test", 2);
+  begin();
+  REQUIRE(store.here().erase(host::keys::host("a.test"), soon()));
+  store.empty = true;
+  store.tell("proxy_Host_");
+  CHECK(eventually([&] { return feed->state().distrusted; }));
+  store.empty = false;
+  // Others write a record field by field.
+  REQUIRE(store.here().put(host::keys::host("a.test"), {{"host", "a.test"}}, {}, soon()));
+  put("c.test", 3);
+  CHECK(eventually([&] { return port("c.test") == 3; }));
+  CHECK(port("a.test") == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "route feed: only changes are told where there is no table") {
   options.whole = false;
   REQUIRE(source.declare(declared("file.test")));

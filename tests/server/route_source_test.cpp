@@ -14,6 +14,7 @@
 
 using namespace proxycore;
 using namespace proxycore::server;
+using Broken = RouteSource::Broken;
 using Clash = RouteSource::Clash;
 
 namespace {
@@ -95,7 +96,7 @@ TEST_CASE("route source: a route tells whether the operator or a user says where
   CHECK(source_of(source.build_declared(), "file.test") == HostSource::file);
   put(*store, "later.test");
   const std::string key = host::keys::host("later.test");
-  const auto updated = source.update(*table, *store, std::span(&key, 1), soon());
+  const auto updated = source.update(*table, *store, std::span(&key, 1), Broken::removed, soon());
   REQUIRE(updated);
   CHECK(source_of(*updated, "later.test") == HostSource::store);
   REQUIRE(source.declare(declared({"other.test"})));
@@ -213,7 +214,7 @@ TEST_CASE("route source: an update differs in the hosts that changed") {
        {"a.test", "*.new.test", "gone.test", "broken.test", "x.wild.test", "file.test"}) {
     keys.push_back(host::keys::host(name));
   }
-  const auto next = source.update(*first, *store, keys, soon());
+  const auto next = source.update(*first, *store, keys, Broken::removed, soon());
   REQUIRE(next);
   REQUIRE(*next);
   CHECK(port_of(**next, "a.test") == 11);
@@ -224,6 +225,10 @@ TEST_CASE("route source: an update differs in the hosts that changed") {
   CHECK(port_of(**next, "file.test") == 8080);
   CHECK((*next)->complete());
   CHECK(port_of(**first, "a.test") == 1);
+  const auto kept = source.update(*first, *store, keys, Broken::kept, soon());
+  REQUIRE(kept);
+  CHECK(port_of(**kept, "broken.test") == 3);
+  CHECK(port_of(**kept, "gone.test") == 0);
 }
 
 TEST_CASE("route source: a key of another type costs its host only") {
@@ -236,12 +241,12 @@ TEST_CASE("route source: a key of another type costs its host only") {
   put(store, "b.test", 12);
   store.misused = "proxy_Host_a.test";
   const std::vector<std::string> changed = {"proxy_Host_a.test", "proxy_Host_b.test"};
-  const auto next = source.update(*first, store, changed, soon());
+  const auto next = source.update(*first, store, changed, Broken::removed, soon());
   REQUIRE(next);
   CHECK(port_of(**next, "a.test") == 0);
   CHECK(port_of(**next, "b.test") == 12);
   store.away = true;
-  CHECK_FALSE(source.update(*first, store, changed, soon()));
+  CHECK_FALSE(source.update(*first, store, changed, Broken::removed, soon()));
 }
 
 TEST_CASE("route source: a host in another spelling needs a table that is built whole") {
@@ -256,11 +261,11 @@ TEST_CASE("route source: a host in another spelling needs a table that is built 
   REQUIRE(table);
   CHECK(port_of(**table, "upper.test") == 80);
   const std::vector<std::string> changed = {"proxy_Host_upper.test"};
-  auto next = source.update(*table, *store, changed, soon());
+  auto next = source.update(*table, *store, changed, Broken::removed, soon());
   REQUIRE(next);
   CHECK(*next == nullptr);
   const std::vector<std::string> spelled = {"proxy_Host_Other.test"};
-  next = source.update(*table, *store, spelled, soon());
+  next = source.update(*table, *store, spelled, Broken::removed, soon());
   REQUIRE(next);
   CHECK(*next == nullptr);
 }
