@@ -69,7 +69,7 @@ class Installation:
     def load(self, clients=2):
         """Requests for known hosts through both; none may fail, none may take long."""
         def ask(number):
-            host = ("known.test", f"n{number % 20}.wild.test", "other.test", f"a.b{number}.deep.test")
+            host = ("known.test", f"n{number % 20}.wild.test", "other.test", f"a.b{number % 500}.deep.test")
             return host[number % 4], "/", [self.origin.name]
         loads = [Load(proxy.address, clients, ask) for proxy in (self.replica, self.asking)]
         with loads[0], loads[1]:
