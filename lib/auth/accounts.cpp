@@ -50,8 +50,12 @@ Result<void> check_name(std::string_view name) {
   if (!std::all_of(name.begin(), name.end(), is_allowed) || name == fields::nobody) {
     return fields::field_error("username", "expected letters, digits, '.', '_', '@' and '-'");
   }
-  // Parts of the API's paths.
-  if (name == "me" || name == "password") return fields::field_error("username", "is reserved");
+  // Parts of the API's paths, in letters of any case, and what clients make other paths of.
+  constexpr std::array<std::string_view, 4> reserved = {"me", "password", ".", ".."};
+  if (std::any_of(reserved.begin(), reserved.end(),
+                  [name](std::string_view one) { return base::same(one, name); })) {
+    return fields::field_error("username", "is reserved");
+  }
   return {};
 }
 
@@ -220,7 +224,14 @@ Result<std::string> Accounts::log_in(std::string_view name, std::string_view pas
     return not_them();
   }
   throttle_.succeeded(address, name);
-  return sessions_.begin(name, by);
+  PX_TRY(std::string token, sessions_.begin(name, by));
+  // It took a while: whoever has set another password meanwhile, or removed the user, could not end
+  // a session that was not there yet.
+  const auto now = store::load<store::User>(store_, name, by);
+  if (now && now->password == hash && !now->disabled) return token;
+  PX_CHECK(sessions_.end(token, by));
+  if (!now && now.error().code != Errc::not_found) return now.error();
+  return not_them();
 }
 
 Result<Caller> Accounts::caller_of(std::string_view credential, How how, const Deadline& by) {
@@ -296,6 +307,11 @@ Result<store::User> Accounts::create_user(std::string_view name, std::string_vie
   const store::User user{.name = std::string(name),
                          .password = std::move(hash),
                          .written = {.created_by = std::string(created_by)}};
+  PX_TRY(const auto lease, alone(store_, by));
+  // Somebody of that name may have been removed but for half: nobody inherits what they had.
+  const auto other = store_.get(keys::user(name), by);
+  if (!other && other.error().code != Errc::not_found) return other.error();
+  if (!other) PX_CHECK(strip(name, by));
   auto created = store::create(store_, user, std::nullopt, by);
   if (!created && created.error().code == Errc::conflict) {
     return Error{Errc::conflict, "User:" + user.name + " already exists"};
@@ -347,6 +363,11 @@ Result<void> Accounts::remove_user(std::string_view name, const Deadline& by) {
   // The user first: without one nothing of the rest counts.
   PX_CHECK(store::remove<store::User>(store_, name, by));
   forget();
+  return strip(name, by);
+}
+
+Result<void> Accounts::strip(std::string_view name, const Deadline& by) {
+  PX_TRY(const auto table, permissions_.all(by));
   PX_CHECK(end_sessions(name, {}, by));
   PX_CHECK(api_tokens_.remove_all(name, by));
   // Those that went before this one are not in the table any more.

@@ -112,6 +112,8 @@ class Accounts {
   // Errors: not_found; nobody is made again who has just gone.
   Result<void> change_user(std::string_view name, std::string_view updated_by, const Record& fields,
                            const Deadline& by);
+  // Takes from a user who is not there what they had: sessions, API tokens, permissions.
+  Result<void> strip(std::string_view name, const Deadline& by);
   Result<void> end_sessions(std::string_view user, std::string_view keep, const Deadline& by);
   // `replaced` goes, if it is one.
   Result<std::string> put_grant(std::string_view replaced, const Permission& wanted,

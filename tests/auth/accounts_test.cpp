@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -279,6 +280,45 @@ TEST_CASE("accounts: a new password ends the user's other sessions") {
   CHECK(user->password.starts_with("$2b$04$"));
 }
 
+TEST_CASE("accounts: a log-in that a new password overtakes begins no session") {
+  Rig rig;
+  rig.begin();
+  const std::string mine = rig.log_in("alice", good);
+  bool changes = true;
+  rig.store.before_write = [&]() -> Result<void> {
+    // The old one has been verified: its session is about to be written.
+    if (std::exchange(changes, false)) {
+      CHECK(rig.accounts.set_password("alice", "another password", "admin", "", soon()));
+    }
+    return {};
+  };
+  CHECK(rig.refusal("alice", good) == Errc::denied);
+  CHECK_FALSE(rig.is_let_in(mine));
+  CHECK(rig.store.keys("proxy_AuthToken_", soon())->empty());
+}
+
+TEST_CASE("accounts: nobody inherits what a user of the same name had") {
+  Rig rig;
+  rig.begin();
+  REQUIRE(rig.accounts.grant(permission("alice", Role::admin), soon()));
+  const std::string token = rig.log_in("alice", good);
+  const auto script = rig.accounts.api_tokens().create({.name = "s", .owner = "alice"}, soon());
+  REQUIRE(script);
+  // It ends before all of her is gone.
+  int writes = 0;
+  rig.store.before_write = [&]() -> Result<void> {
+    if (++writes > 1) return Error{Errc::closed, "gone"};
+    return {};
+  };
+  CHECK(code(rig.accounts.remove_user("alice", soon())) == Errc::closed);
+  rig.store.before_write = {};
+  CHECK(code(rig.accounts.user("alice", soon())) == Errc::not_found);
+  REQUIRE(rig.accounts.create_user("alice", "another password", "admin", soon()));
+  CHECK_FALSE(rig.is_let_in(token));
+  CHECK_FALSE(rig.is_let_in(script->secret));
+  CHECK_FALSE(rig.caller(rig.log_in("alice", "another password")).admin);
+}
+
 TEST_CASE("accounts: setting a password keeps what else a record has") {
   Rig rig;
   test::load_golden(rig.store);
@@ -310,7 +350,9 @@ TEST_CASE("accounts: names and passwords of new users are checked") {
   CHECK(wrong("", good) == "field 'username': is required");
   CHECK(wrong("a b", good) == "field 'username': expected letters, digits, '.', '_', '@' and '-'");
   CHECK(wrong("a:b", good) == "field 'username': expected letters, digits, '.', '_', '@' and '-'");
-  CHECK(wrong("me", good) == "field 'username': is reserved");
+  for (const char* part : {"me", "Me", "PASSWORD", ".", ".."}) {
+    CHECK(wrong(part, good) == "field 'username': is reserved");
+  }
   CHECK(wrong("__NONE__", good).starts_with("field 'username'"));
   CHECK(wrong(std::string(65, 'x'), good) == "field 'username': expected at most 64 bytes");
   CHECK(wrong("bob", "short") == "field 'password': expected at least 8 characters");
