@@ -15,7 +15,6 @@
 #include <proxycore/result.h>
 #include <proxycore/store.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -36,6 +35,7 @@ namespace proxycore::admin {
 class Events {
  public:
   static constexpr std::size_t max_readers = 256;
+  static constexpr std::size_t max_of_user = 32;  // so that nobody keeps the others out
   static constexpr Millis heartbeat{15'000};
 
   // Who listens, looked at now; nullopt: the session has ended. Called on the thread of Events.
@@ -55,15 +55,16 @@ class Events {
   // Sends the head of a stream; what is told after that is in it.
   using Begin = base::UniqueFunction<std::unique_ptr<ResponseStream>()>;
 
-  // Errors: busy (max_readers listen already), cancelled (after stop()).
-  Result<void> check_room();
+  // Errors: busy (max_readers listen already, or max_of_user), cancelled (after stop()).
+  Result<void> check_room(std::string_view user);
   // `begin` is called on the thread of Events; it dies uncalled after stop().
-  void add(Begin begin, Who who);
+  void add(std::string user, Begin begin, Who who);
 
  private:
   struct Model;
   static const Model models[];
   struct Reader {
+    std::string user;
     Begin begin;
     Who who;
     std::unique_ptr<ResponseStream> stream = {};
@@ -78,6 +79,7 @@ class Events {
   void tell(const Model& model, std::string_view name, std::string_view event,
             const Record& record);
   void look_at_readers();
+  std::list<Reader>::iterator send_away(std::list<Reader>::iterator reader);
   void send(std::string_view text, const std::function<bool(const auth::Caller&)>& may_see);
 
   Store& store_;
@@ -93,8 +95,9 @@ class Events {
   bool rights_changed_ = false;
   std::vector<Reader> coming_;
   bool stopped_ = false;
+  std::size_t readers_count_ = 0;
+  std::map<std::string, std::size_t, std::less<>> readers_of_;  // by user
 
-  std::atomic<std::size_t> readers_count_ = 0;
   std::vector<std::unique_ptr<Watch>> watches_;
   std::jthread thread_;
 };

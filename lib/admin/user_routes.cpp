@@ -125,6 +125,10 @@ Result<Reply> log_out(Context& admin, const Call& call) {
   Reply reply = ok(R"({"message":"Bye"})");
   // Nobody's, or an API token, which has a life of its own.
   if (call.caller.how != auth::How::session && call.caller.how != auth::How::cookie) return reply;
+  // A link or an image of another page of this machine would be enough.
+  if (call.caller.how == auth::How::cookie && call.request.method != "POST") {
+    return Error{Errc::denied, "With a cookie, logging out is a POST."};
+  }
   PX_CHECK(admin.accounts.log_out(call.credential, call.by));
   note_session(admin, call.caller, "auth.logout", call.by);
   if (call.caller.how == auth::How::cookie) {

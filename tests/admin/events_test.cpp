@@ -131,12 +131,24 @@ TEST_CASE("events: a reader that has gone is forgotten, the others go on") {
 }
 
 TEST_CASE("events: readers are bounded") {
-  const AdminRig rig;
+  AdminRig rig;
   std::vector<Answered> readers;
-  for (std::size_t i = 0; i < Events::max_readers; ++i) {
-    readers.push_back(listen(rig, rig.admin_token));
+  for (std::size_t number = 0; number < Events::max_readers / Events::max_of_user; ++number) {
+    const std::string user = "user" + std::to_string(number);
+    rig.user(user);
+    REQUIRE(rig.send("POST", "/api/permission",
+                     R"({"subject":")" + user + R"(","role":"viewer","domain":"a.test"})")
+                .status == 200);
+    const std::string token = rig.log_in(user);
+    for (std::size_t i = 0; i < Events::max_of_user; ++i) readers.push_back(listen(rig, token));
+    CHECK(rig.as(token, "GET", "/api/events").status == 503);
   }
   CHECK(rig.send("GET", "/api/events").status == 503);
+  // Who leaves makes room.
+  readers.front().leave();
+  REQUIRE(rig.store->put(keys::host("a.test"), host("a.test"), {}, AdminRig::by()));
+  CHECK(readers.front().ends());
+  readers.push_back(listen(rig, rig.admin_token));
 }
 
 TEST_CASE("events: when the manager stops, its streams end") {

@@ -130,6 +130,9 @@ TEST_CASE("user routes: logging out ends the session, and says the same to every
 
   const std::string other = rig.token_of("alice");
   rig.come_with(other, auth::How::cookie);
+  CHECK(rig.run(log_out).status == 403);
+  CHECK(rig.is_let_in(other));
+  rig.request.method = "POST";
   CHECK(rig.run(log_out).cookie == "session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
   CHECK_FALSE(rig.is_let_in(other));
 
