@@ -44,9 +44,11 @@ struct Reply;
 
 enum class Method : std::uint8_t { get, post, put, del, options };
 
-// Who may. Beyond `login`, a caller without rights is answered 403.
+// Who may. Beyond `login`, a caller without rights is answered 403; from `login` on, one whose
+// password was for one time only.
 enum class Need : std::uint8_t {
   nothing,
+  any_login,  // be it with a one-time password: what one needs to set another
   login,
   viewer_of_any,  // of the whole or of any domain; what is listed is what the caller may see
   viewer,         // of the host or domain that the path or body names: the endpoint asks
@@ -103,10 +105,11 @@ struct Problem {
     std::string message;
   };
   int status = 500;
-  std::string name = {};            // "EntryNotFound"
-  std::string message = {};         // for people
-  std::vector<Field> fields = {};   // of ObjectValidateError, in place of `message`
-  std::uint32_t retry_after_s = 0;  // 0: is not said
+  std::string name = {};                  // "EntryNotFound"
+  std::string_view type = "about:blank";  // a URI reference of its own, where `name` is no status
+  std::string message = {};               // for people
+  std::vector<Field> fields = {};         // of ObjectValidateError, in place of `message`
+  std::uint32_t retry_after_s = 0;        // 0: is not said
 };
 
 struct Reply {

@@ -36,16 +36,16 @@ inline constexpr Endpoint endpoints[] = {
      "Ends the caller's session.", "", "Message"},
     {Method::get, "/api/auth/logout", Need::nothing, log_out,  //
      "As POST, for old clients.", "", "Message"},
-    {Method::get, "/api/auth/session", Need::login, show_session,
+    {Method::get, "/api/auth/session", Need::any_login, show_session,
      "Who the caller is, and what they may do.", "", "Session"},
 
     {Method::get, "/api/user", Need::admin, list_users,
      "Lists users: their names, or their records (detail).", "", "UserList", "detail"},
     {Method::post, "/api/user", Need::admin, add_user,  //
      "Adds a user.", "NewUser", "ChangedUser", "", Lane::password},
-    {Method::get, "/api/user/me", Need::login, show_me,  //
+    {Method::get, "/api/user/me", Need::any_login, show_me,  //
      "The caller's name, and rights by domain.", "", "Me"},
-    {Method::put, "/api/user/password", Need::login, set_own_password,
+    {Method::put, "/api/user/password", Need::any_login, set_own_password,
      "Sets the caller's password; their other sessions end.", "NewPassword", "UserRecord", "",
      Lane::password},
     {Method::put, "/api/user/password/:user", Need::admin, set_password_of,

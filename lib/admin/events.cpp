@@ -130,21 +130,18 @@ void Events::stop() {
   readers_.clear();
 }
 
-Result<void> Events::check_room(std::string_view user) {
+Result<void> Events::check_room() {
   const std::lock_guard lock(mutex_);
   if (stopped_) return Error{Errc::cancelled, "the manager is stopping"};
-  const auto theirs = readers_of_.find(user);
-  const bool has_room = theirs == readers_of_.end() || theirs->second < max_of_user;
-  if (has_room && readers_count_ < max_readers) return {};
+  if (readers_count_ < max_readers) return {};
   return Error{Errc::busy, "so many listen already"};
 }
 
-void Events::add(std::string user, Begin begin, Who who) {
+void Events::add(Begin begin, Who who) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   ++readers_count_;
-  ++readers_of_[user];
-  coming_.push_back({.user = std::move(user), .begin = std::move(begin), .who = std::move(who)});
+  coming_.push_back({.begin = std::move(begin), .who = std::move(who)});
   wake_.notify_all();
 }
 
@@ -266,18 +263,9 @@ void Events::look_at_readers() {
       ++at;
       continue;
     }
-    at = send_away(at);
-  }
-}
-
-std::list<Events::Reader>::iterator Events::send_away(std::list<Reader>::iterator reader) {
-  {
-    const std::lock_guard lock(mutex_);
+    at = readers_.erase(at);
     --readers_count_;
-    const auto theirs = readers_of_.find(reader->user);
-    if (--theirs->second == 0) readers_of_.erase(theirs);
   }
-  return readers_.erase(reader);
 }
 
 void Events::send(std::string_view text, const std::function<bool(const auth::Caller&)>& may_see) {
@@ -286,24 +274,27 @@ void Events::send(std::string_view text, const std::function<bool(const auth::Ca
       ++at;
       continue;
     }
-    at = send_away(at);
+    at = readers_.erase(at);
+    --readers_count_;
   }
 }
 
 Result<Reply> listen_to_events(Context& admin, const Call& call) {
-  PX_CHECK(admin.events.check_room(call.caller.user));
+  PX_CHECK(admin.events.check_room());
   const auto who = [&accounts = admin.accounts, caller = call.caller,
                     credential = std::string(call.credential)]() -> std::optional<auth::Caller> {
     auto now = accounts.caller_of(credential, caller.how, Deadline::in(per_look));
-    if (now && role_anywhere(*now) < auth::Role::viewer) return std::nullopt;
+    const bool may = now && !now->password_expired && role_anywhere(*now) >= auth::Role::viewer;
+    if (now && !may) return std::nullopt;
     if (now) return *std::move(now);
     // Nobody is sent away because the store does not answer.
     return now.error().code == Errc::denied ? std::nullopt : std::optional(caller);
   };
   return Reply{.body = std::string(greeting),
                .fields = {{"Content-Type", "text/event-stream"}},
-               .stream = [&events = admin.events, user = call.caller.user,
-                          who](Events::Begin begin) { events.add(user, std::move(begin), who); }};
+               .stream = [&events = admin.events, who](Events::Begin begin) {
+                 events.add(std::move(begin), who);
+               }};
 }
 
 }  // namespace proxycore::admin

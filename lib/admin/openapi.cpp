@@ -45,6 +45,8 @@ std::string_view who_may(Need need) {
   switch (need) {
     case Need::nothing:
       return "Everybody.";
+    case Need::any_login:
+      return "Who has logged in, be it with a one-time password.";
     case Need::login:
       return "Who has logged in.";
     case Need::viewer_of_any:

@@ -105,6 +105,15 @@ Problem login_failed() {
   return {.status = 401, .name = "LoginFailed", .message = "Invalid Credentials, login failed."};
 }
 
+Problem password_expired() {
+  return {.status = 403,
+          .name = "PasswordExpired",
+          .type = "/api/openapi.json#PasswordExpired",
+          .message =
+              "This password was for one time only: set one of your own, with PUT "
+              "/api/user/password."};
+}
+
 Problem changed_meanwhile() {
   return {.status = 412,
           .name = "PreconditionFailed",
@@ -189,7 +198,7 @@ Response response_of(const Problem& problem, const Request& request) {
   const bool is_list = problem.name == validation;
   out.begin_object();
   if (modern) {
-    out.field("type", "about:blank").field("title", phrase(problem.status));
+    out.field("type", problem.type).field("title", phrase(problem.status));
     out.field("status", problem.status);
     std::string detail = problem.message;
     for (const Problem::Field& field : problem.fields) {

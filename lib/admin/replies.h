@@ -27,6 +27,8 @@ inline Reply refuse(Problem problem) {
 
 // 401, always the same text.
 Problem login_failed();
+// 403: whoever has a password for one time only has to set another first.
+Problem password_expired();
 // 412: If-Match names another state.
 Problem changed_meanwhile();
 // 429.

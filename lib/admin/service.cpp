@@ -98,12 +98,15 @@ std::optional<Problem> read_content(const Endpoint& endpoint, const Request& req
 std::optional<Problem> lacking(Need need, const auth::Caller& caller) {
   if (need == Need::nothing) return std::nullopt;
   if (caller.user.empty()) return login_failed();
+  if (need == Need::any_login) return std::nullopt;
+  if (caller.password_expired) return password_expired();
   const auto needs_somewhere = [&](auth::Role role) -> std::optional<Problem> {
     if (auth::role_anywhere(caller) >= role) return std::nullopt;
     return forbidden(std::string("You need '").append(name_of(role)).append("' rights."));
   };
   switch (need) {
     case Need::nothing:
+    case Need::any_login:
     case Need::login:
       return std::nullopt;
     case Need::viewer_of_any:

@@ -49,6 +49,8 @@ struct Caller {
   Role at_most = Role::admin;  // what an API token was limited to
   std::string id = {};         // of the session or API token, no secret; changes with every log-in
   std::int64_t ends_ms = 0;    // of the session or API token, since 1970; 0: never
+  // Has logged in with a one-time password: may do nothing but set one of their own.
+  bool password_expired = false;
 };
 
 // What the caller may do with that host; `none` if nothing.

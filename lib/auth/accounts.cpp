@@ -257,10 +257,11 @@ Result<Caller> Accounts::caller_of(std::string_view credential, How how, const D
     id = std::move(session->id);
     ends_ms = session->ends_ms;
   }
-  PX_TRY(const bool may, may_log_in(user, by));
-  if (!may) return not_them();
+  PX_TRY(const Standing standing, standing_of(user, by));
+  if (!standing.may_log_in) return not_them();
   PX_TRY(Caller caller, with_rights(user, by));
   caller.how = is_api_token ? How::token : how;
+  caller.password_expired = standing.password_expired && !is_api_token;
   caller.at_most = at_most;
   caller.admin = caller.admin && at_most == Role::admin;
   caller.id = std::move(id);
@@ -329,6 +330,9 @@ Result<void> Accounts::set_password(std::string_view name, std::string_view pass
     return Error{Errc::denied, "the password of " + base::shown(name) + " is not kept here"};
   }
   PX_TRY(const std::string hash, hash_of_new(password, settings_.bcrypt_cost));
+  if (before.password_expired && verify_password(password, before.password, min_cost)) {
+    return fields::field_error("password", "expected another one: this was for one time only");
+  }
   PX_CHECK(change_user(name, updated_by,
                        {{"password", hash}, {"password_expired", fields::spelled(false)}}, by));
   return end_sessions(name, keep, by);
@@ -438,7 +442,7 @@ Result<void> Accounts::drop(std::string_view id, const Permissions::Table& table
   return {};
 }
 
-Result<bool> Accounts::may_log_in(std::string_view user, const Deadline& by) {
+Result<Accounts::Standing> Accounts::standing_of(std::string_view user, const Deadline& by) {
   const std::string name{user};
   std::uint64_t changes = 0;
   {
@@ -446,20 +450,21 @@ Result<bool> Accounts::may_log_in(std::string_view user, const Deadline& by) {
     changes = changes_;
     const auto found = known_.find(name);
     if (found != known_.end() && Deadline::Clock::now() - found->second.read_at < fresh) {
-      return found->second.may_log_in;
+      return found->second.standing;
     }
   }
   const auto row = store::load<store::User>(store_, user, by);
   if (!row && row.error().code != Errc::not_found && row.error().code != Errc::invalid) {
     return row.error();
   }
-  const bool may = row && !row->disabled;
+  const Standing standing{.may_log_in = row && !row->disabled,
+                          .password_expired = row && row->password_expired};
   const std::lock_guard lock(mutex_);
   if (changes == changes_) {
     if (known_.size() >= max_known) known_.clear();
-    known_.insert_or_assign(name, Known{may, Deadline::Clock::now()});
+    known_.insert_or_assign(name, Known{standing, Deadline::Clock::now()});
   }
-  return may;
+  return standing;
 }
 
 Result<Caller> Accounts::with_rights(std::string_view user, const Deadline& by) {

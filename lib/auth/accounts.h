@@ -60,7 +60,9 @@ class Accounts {
   Result<std::string> log_in(std::string_view user, std::string_view password,
                              std::string_view address, const Deadline& by);
   // Whose credential that is: a session's token (`how` is session or cookie) or an API token (how
-  // becomes token). Errors: denied (always the same words), those of the store.
+  // becomes token). An API token counts whether the owner's password has expired or not: it cannot
+  // be made with a one-time password, and it sets none.
+  // Errors: denied (always the same words), those of the store.
   Result<Caller> caller_of(std::string_view credential, How how, const Deadline& by);
   // Ends the session; false: there was none.
   Result<bool> log_out(std::string_view token, const Deadline& by);
@@ -77,7 +79,8 @@ class Accounts {
   // store.
   Result<store::User> create_user(std::string_view name, std::string_view password,
                                   std::string_view created_by, const Deadline& by);
-  // Every session of the user ends, except `keep` (Caller::id). Errors: as create_user, not_found.
+  // Every session of the user ends, except `keep` (Caller::id). One that has expired is not taken
+  // again. Errors: as create_user, not_found.
   Result<void> set_password(std::string_view name, std::string_view password,
                             std::string_view updated_by, std::string_view keep, const Deadline& by);
   // Errors: not_found, denied (the last administrator).
@@ -101,13 +104,18 @@ class Accounts {
   Sessions& sessions() noexcept { return sessions_; }
 
  private:
-  struct Known {
+  // What a user's record says about whoever shows their session or API token.
+  struct Standing {
     bool may_log_in;
+    bool password_expired;
+  };
+  struct Known {
+    Standing standing;
     Deadline::Clock::time_point read_at;
   };
 
   Result<void> warn(const Deadline& by);
-  Result<bool> may_log_in(std::string_view user, const Deadline& by);
+  Result<Standing> standing_of(std::string_view user, const Deadline& by);
   Result<Caller> with_rights(std::string_view user, const Deadline& by);
   // Errors: not_found; nobody is made again who has just gone.
   Result<void> change_user(std::string_view name, std::string_view updated_by, const Record& fields,

@@ -4,6 +4,7 @@
 #include "auth/sessions.h"
 #include "support/admin_rig.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -103,6 +104,45 @@ TEST_CASE("service: who shows no valid credential is told nothing else") {
   CHECK(wrong.body == body);
   CHECK(rig.as("", "GET", "/api/host").status == 401);
   CHECK(rig.send("GET", "/api/host").status == 200);
+}
+
+TEST_CASE("service: with a one-time password one may do nothing but set another") {
+  const AdminRig rig;
+  const std::string key = host::keys::user("admin");
+  Record user = *rig.store->get(key, AdminRig::by());
+  user["password_expired"] = "true";
+  REQUIRE(rig.store->put(key, user, {}, AdminRig::by()));
+
+  std::vector<std::string> allowed;
+  for (const Endpoint& endpoint : endpoints) {
+    constexpr std::string_view methods[] = {"GET", "POST", "PUT", "DELETE", "OPTIONS"};
+    const std::string method(methods[static_cast<std::size_t>(endpoint.method)]);
+    std::string path(endpoint.path);
+    std::replace(path.begin(), path.end(), ':', 'x');
+    INFO(endpoint.path);
+    const std::string token = rig.log_in("admin");
+    const std::string body = endpoint.body.empty() ? "" : "{}";
+    const Response plain = rig.as(token, method, path, body);
+    if (AdminRig::json(plain).text("name").value_or("") != "PasswordExpired") {
+      allowed.push_back(method + " " + std::string(endpoint.path));
+      continue;
+    }
+    CHECK(plain.status == 403);
+    const Response modern =
+        rig.as(token, method, path, body, {{"Accept", "application/problem+json"}});
+    CHECK(modern.status == 403);
+    CHECK(AdminRig::json(modern).text("type").value_or("") == "/api/openapi.json#PasswordExpired");
+  }
+  CHECK(allowed == std::vector<std::string>{"GET /health", "GET /api/openapi.json",
+                                            "POST /api/auth/login", "POST /api/auth/logout",
+                                            "GET /api/auth/logout", "GET /api/auth/session",
+                                            "GET /api/user/me", "PUT /api/user/password"});
+
+  const std::string token = rig.log_in("admin");
+  CHECK(rig.as(token, "GET", "/api/host").status == 403);
+  CHECK(rig.as(token, "PUT", "/api/user/password", R"({"password":"Correct-Horse-7"})").status ==
+        200);
+  CHECK(rig.as(token, "GET", "/api/host").status == 200);
 }
 
 TEST_CASE("service: a bearer token does as well") {

@@ -319,6 +319,23 @@ TEST_CASE("accounts: nobody inherits what a user of the same name had") {
   CHECK_FALSE(rig.caller(rig.log_in("alice", "another password")).admin);
 }
 
+TEST_CASE("accounts: a one-time password is for setting another one") {
+  Rig rig;
+  const auto told = rig.accounts.begin("", soon());
+  REQUIRE(told);
+  const std::string token = rig.log_in("admin", **told);
+  CHECK(rig.caller(token).password_expired);
+  CHECK(detail(rig.accounts.set_password("admin", **told, "admin", "", soon())) ==
+        "field 'password': expected another one: this was for one time only");
+  CHECK(rig.caller(token).password_expired);
+  // Made before, with another password; no password is known by it, and none is set with it.
+  const auto script = rig.accounts.api_tokens().create({.name = "s", .owner = "admin"}, soon());
+  REQUIRE(script);
+  CHECK_FALSE(rig.caller(script->secret).password_expired);
+  REQUIRE(rig.accounts.set_password("admin", good, "admin", rig.caller(token).id, soon()));
+  CHECK_FALSE(rig.caller(token).password_expired);
+}
+
 TEST_CASE("accounts: setting a password keeps what else a record has") {
   Rig rig;
   test::load_golden(rig.store);

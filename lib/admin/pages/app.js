@@ -122,7 +122,9 @@ async function begin() {
     el('button', {onclick: logOut}, 'Log out'),
   ]);
   if (!session) end();
-  else if (session.admin || session.grants.length > 0) live.start();  // others may see nothing
+  else if (!session.password_expired && (session.admin || session.grants.length > 0)) {
+    live.start();  // others may see nothing
+  }
 }
 
 function end() {
