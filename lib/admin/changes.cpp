@@ -102,28 +102,55 @@ void Changes::record(const auth::Caller& who, std::string_view what, std::string
   // Sessions of older software have the token itself for a key.
   const bool is_token = key.starts_with(keys::auth_token_prefix);
   const std::int64_t now = now_ms_();
-  const Record entry = {{"at", std::to_string(now)},
-                        {"who", who.user},
-                        {"how", std::string(name_of(who.how))},
-                        {"what", std::string(what)},
-                        {"key", std::string(is_token ? keys::auth_token_prefix : key)},
-                        {"changes", differences(key, before, after)}};
+  Owed owed{.at_ms = now,
+            .entry = {{"at", std::to_string(now)},
+                      {"who", who.user},
+                      {"how", std::string(name_of(who.how))},
+                      {"what", std::string(what)},
+                      {"key", std::string(is_token ? keys::auth_token_prefix : key)},
+                      {"changes", differences(key, before, after)}}};
+  settle(by);
+  const auto made = write(owed, false, by);
+  if (made) return;
+  base::log::warning("audit.owed", {{"who", who.user},
+                                    {"what", std::string(what)},
+                                    {"key", owed.entry.at("key")},
+                                    {"why", made.error().message()}});
+  const std::lock_guard lock(mutex_);
+  if (owed_.size() >= max_owed) owed_.pop_front();
+  owed_.push_back(std::move(owed));
+}
+
+Result<void> Changes::write(const Owed& owed, bool again, const Deadline& by) {
   constexpr int most_at_once = 1'000;
   Result<void> made;
   for (int number = 0; number < most_at_once; ++number) {
-    made = store_.create(fmt::format("{}{:013}-{:03}", keys::audit_prefix, now, number), entry,
-                         kept, by);
+    const auto key = fmt::format("{}{:013}-{:03}", keys::audit_prefix, owed.at_ms, number);
+    made = store_.create(key, owed.entry, kept, by);
     if (made || made.error().code != Errc::conflict) break;
+    if (again && store_.get(key, by).value_or(Record{}) == owed.entry) return {};
   }
-  if (made) return;
-  base::log::warning("audit.lost", {{"who", who.user},
-                                    {"what", std::string(what)},
-                                    {"key", entry.at("key")},
-                                    {"why", made.error().message()}});
+  return made;
+}
+
+void Changes::settle(const Deadline& by) {
+  for (;;) {
+    Owed next;
+    {
+      const std::lock_guard lock(mutex_);
+      if (owed_.empty()) return;
+      next = std::move(owed_.front());
+      owed_.pop_front();
+    }
+    if (write(next, true, by)) continue;
+    const std::lock_guard lock(mutex_);
+    return owed_.push_front(std::move(next));
+  }
 }
 
 Result<std::vector<AuditEntry>> Changes::list(std::string_view before, std::size_t limit,
                                               const Deadline& by) {
+  settle(by);
   PX_TRY(const auto all, store_.keys(keys::audit_prefix, by));
   auto end = all.end();
   if (!before.empty()) {

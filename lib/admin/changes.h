@@ -13,7 +13,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,11 +42,13 @@ struct AuditEntry {
 class Changes {
  public:
   static constexpr Seconds kept{std::int64_t{90} * 24 * 3600};
+  static constexpr std::size_t max_owed = 1'000;
 
   Changes(Store& store, HostIndex& hosts, std::function<std::int64_t()> now_ms);
 
   // Has been done: `key` of the store was `before` and is `after`; empty records: was, or is, not
-  // there. That it cannot be put on record is logged, and undoes nothing.
+  // there. That it cannot be put on record undoes nothing: it is logged, and tried again with the
+  // next one and when the record is read.
   void record(const auth::Caller& who, std::string_view what, std::string_view key,
               const Record& before, const Record& after, const Deadline& by);
 
@@ -54,9 +58,20 @@ class Changes {
                                        const Deadline& by);
 
  private:
+  struct Owed {
+    std::int64_t at_ms = 0;
+    Record entry = {};
+  };
+
+  // `again`: it may be there already, without our knowing.
+  Result<void> write(const Owed& owed, bool again, const Deadline& by);
+  void settle(const Deadline& by);
+
   Store& store_;
   HostIndex& hosts_;
   const std::function<std::int64_t()> now_ms_;
+  std::mutex mutex_;
+  std::deque<Owed> owed_;  // what the store did not take, the oldest first
 };
 
 }  // namespace proxycore::admin

@@ -2,6 +2,7 @@
 
 #include "admin/host_index.h"
 #include "host/keys.h"
+#include "support/away_store.h"
 
 #include <doctest/doctest.h>
 
@@ -57,6 +58,45 @@ TEST_CASE("changes: the newest are listed first, page by page, several in one mi
   REQUIRE(page->size() == 3);
   CHECK(page->at(0).what == "x.2");
   CHECK(page->at(2).what == "x.0");
+}
+
+TEST_CASE("changes: what the store did not take is put on record once it does, and once") {
+  test::AwayStore store;
+  HostIndex hosts;
+  std::int64_t now = 1'700'000'000'000;
+  Changes changes(store, hosts, [&now] { return now; });
+  const auth::Caller alice{.user = "alice", .how = auth::How::session};
+  const Deadline by = Deadline::in(Seconds{20});
+  const auto on_record = [&] {
+    std::string all;
+    const auto list = changes.list("", 10, by);
+    REQUIRE(list);
+    for (const AuditEntry& entry : *list) all += entry.what + "@" + entry.id + " ";
+    return all;
+  };
+  store.before_write = [] { return Result<void>(Error{Errc::closed, "reset"}); };
+  changes.record(alice, "one", "key", {}, {}, by);
+  now += 5;
+  changes.record(alice, "two", "key", {}, {}, by);
+  CHECK(on_record().empty());
+  // The answer to the first was lost, not the entry.
+  store.before_write = {};
+  const Record entry = {{"at", "1700000000000"}, {"who", "alice"}, {"how", "session"},
+                        {"what", "one"},         {"key", "key"},   {"changes", "{}"}};
+  REQUIRE(store.create("proxycore_audit_1700000000000-000", entry, Changes::kept, by));
+  now += 5;
+  changes.record(alice, "three", "key", {}, {}, by);
+  CHECK(on_record() == "three@1700000000010-000 two@1700000000005-000 one@1700000000000-000 ");
+
+  store.before_write = [] { return Result<void>(Error{Errc::closed, "reset"}); };
+  for (std::size_t i = 0; i < Changes::max_owed + 10; ++i) {
+    ++now;
+    changes.record(alice, "many", "key", {}, {}, by);
+  }
+  store.before_write = {};
+  const auto list = changes.list("", 2 * Changes::max_owed, by);
+  REQUIRE(list);
+  CHECK(list->size() == 3 + Changes::max_owed);
 }
 
 TEST_CASE("changes: no secret gets on record") {
