@@ -130,18 +130,21 @@ void Events::stop() {
   readers_.clear();
 }
 
-Result<void> Events::check_room() {
+Result<void> Events::check_room(std::string_view user) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return Error{Errc::cancelled, "the manager is stopping"};
-  if (readers_count_ < max_readers) return {};
+  const auto theirs = readers_of_.find(user);
+  const bool has_room = theirs == readers_of_.end() || theirs->second < max_of_user;
+  if (has_room && readers_count_ < max_readers) return {};
   return Error{Errc::busy, "so many listen already"};
 }
 
-void Events::add(Begin begin, Who who) {
+void Events::add(std::string user, Begin begin, Who who) {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   ++readers_count_;
-  coming_.push_back({.begin = std::move(begin), .who = std::move(who)});
+  ++readers_of_[user];
+  coming_.push_back({.user = std::move(user), .begin = std::move(begin), .who = std::move(who)});
   wake_.notify_all();
 }
 
@@ -263,9 +266,18 @@ void Events::look_at_readers() {
       ++at;
       continue;
     }
-    at = readers_.erase(at);
-    --readers_count_;
+    at = send_away(at);
   }
+}
+
+std::list<Events::Reader>::iterator Events::send_away(std::list<Reader>::iterator reader) {
+  {
+    const std::lock_guard lock(mutex_);
+    --readers_count_;
+    const auto theirs = readers_of_.find(reader->user);
+    if (--theirs->second == 0) readers_of_.erase(theirs);
+  }
+  return readers_.erase(reader);
 }
 
 void Events::send(std::string_view text, const std::function<bool(const auth::Caller&)>& may_see) {
@@ -274,13 +286,12 @@ void Events::send(std::string_view text, const std::function<bool(const auth::Ca
       ++at;
       continue;
     }
-    at = readers_.erase(at);
-    --readers_count_;
+    at = send_away(at);
   }
 }
 
 Result<Reply> listen_to_events(Context& admin, const Call& call) {
-  PX_CHECK(admin.events.check_room());
+  PX_CHECK(admin.events.check_room(call.caller.user));
   const auto who = [&accounts = admin.accounts, caller = call.caller,
                     credential = std::string(call.credential)]() -> std::optional<auth::Caller> {
     auto now = accounts.caller_of(credential, caller.how, Deadline::in(per_look));
@@ -292,9 +303,8 @@ Result<Reply> listen_to_events(Context& admin, const Call& call) {
   };
   return Reply{.body = std::string(greeting),
                .fields = {{"Content-Type", "text/event-stream"}},
-               .stream = [&events = admin.events, who](Events::Begin begin) {
-                 events.add(std::move(begin), who);
-               }};
+               .stream = [&events = admin.events, user = call.caller.user,
+                          who](Events::Begin begin) { events.add(user, std::move(begin), who); }};
 }
 
 }  // namespace proxycore::admin
