@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -74,11 +75,31 @@ class Package(unittest.TestCase):
         version = self.pkg_config("--modversion")[0]
         self.assertIn(version, output(str(self.prefix / "bin/proxyd"), "--version"))
 
-    def test_the_unit_starts_what_was_installed(self):
-        unit = (self.prefix / "lib/systemd/system/proxyd.service").read_text()
-        start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-        program = start.removeprefix("ExecStart=").split()[0]
-        self.assertTrue(os.access(self.folder / program.lstrip("/"), os.X_OK), start)
+    def units(self):
+        return sorted((self.prefix / "lib/systemd/system").glob("*.service"))
+
+    def test_every_unit_starts_what_was_installed(self):
+        self.assertEqual([unit.name for unit in self.units()],
+                         ["proxy-admin.service", "proxy-renew.service", "proxyd.service"])
+        for unit in self.units():
+            start = next(line for line in unit.read_text().splitlines() if line.startswith("ExecStart="))
+            program = start.removeprefix("ExecStart=").split()[0]
+            self.assertTrue(os.access(self.folder / program.lstrip("/"), os.X_OK), start)
+
+    def test_systemd_has_nothing_to_say_of_the_units(self):
+        self.assertTrue(shutil.which("systemd-analyze"), "systemd-analyze is missing: tools/setup installs systemd")
+        here = self.folder / "units"
+        here.mkdir()
+        for unit in self.units():
+            # It looks for the program, too: where it is for now.
+            (here / unit.name).write_text(unit.read_text().replace("ExecStart=", f"ExecStart={self.folder}"))
+        names = [str(here / unit.name) for unit in self.units()]
+        said = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True,
+                              timeout=300, check=False)
+        self.assertEqual((said.returncode, said.stdout + said.stderr), (0, ""))
+        # Of 100, 0 is the least that a service may do wrong: nothing that restricts ours gets lost.
+        for name in names:
+            output("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", name)
 
     def test_the_sample_configuration_is_valid(self):
         sample = self.prefix / "share/doc/proxycore/proxyd.toml"
