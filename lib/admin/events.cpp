@@ -11,6 +11,7 @@
 #include "host/host_record.h"
 #include "host/keys.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -252,6 +253,9 @@ void Events::tell(const Model& model, std::string_view name, std::string_view ev
   topic.append(model.name).append(":").append(event).append(":").append(name);
   out.begin_object().field("topic", topic);
   out.key("data").raw(record.empty() ? "null" : model.data(name, record)).end_object();
+  // What others wrote as JSON may have lines between its tokens; here one would end the event.
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   text.append("\n\n");
   send(text, [&](const auth::Caller& caller) {
     if (!model.of_hosts) return role_everywhere(caller) == auth::Role::admin;

@@ -46,6 +46,16 @@ TEST_CASE("events: what anybody writes to the store is told to who listens") {
   (void)admin.streamed(R"("model:Host:remove:a.test","data":null)");
 }
 
+TEST_CASE("events: whatever others wrote, an event is one line (HTML §9.2.6)") {
+  const AdminRig rig;
+  const Answered admin = listen(rig, rig.admin_token);
+  Record record = host("a.test");
+  record["req_headers"] = "[\n\r\n[\"a\",\n\n\"b\"]]";
+  REQUIRE(rig.store->put(keys::host("a.test"), record, {}, AdminRig::by()));
+  const std::string told = admin.streamed("model:Host:create:a.test");
+  CHECK(told.find(R"("req_headers":[   ["a",  "b"]])") != std::string::npos);
+}
+
 TEST_CASE("events: what the manager itself writes is told as well, and is in the list at once") {
   const AdminRig rig;
   const Answered admin = listen(rig, rig.admin_token);
