@@ -167,7 +167,7 @@ int main(int argc, char** argv) {
   mixed.insert(mixed.end(), names.wide.begin(), names.wide.end());
   std::shuffle(mixed.begin(), mixed.end(), std::mt19937_64(2));
   std::printf("a cache miss costs %.0f ns here\n", cache_miss_cost());
-  for (const std::size_t most : {1'000, 10'000, 100'000, 1'000'000}) {
+  for (const std::size_t most : {1'000U, 10'000U, 100'000U, 1'000'000U}) {
     std::printf("%zu names, again and again\n", most);
     measure("as the patterns are mixed", trie, mixed, most, true);
     measure("exact names", trie, names.exact, most, true);

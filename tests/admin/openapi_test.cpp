@@ -279,8 +279,8 @@ TEST_CASE(
     walk.wrong(step, operation);
     if (operation.find("security") == nullptr) walk.nobody(step);
   }
-  for (const auto& [name, operation] : operations) {
-    INFO(name);
+  for (const auto& operation : operations) {
+    INFO(operation.first);
     FAIL_CHECK("the walk does not call it");
   }
 }

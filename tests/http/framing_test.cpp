@@ -304,14 +304,14 @@ TEST_CASE("framing: a response's length (RFC 9112 §6.3)") {
     CHECK(head.framing == row.framing);
     CHECK(head.content_length == row.length);
   }
-  for (const auto& [name, value] : {std::pair{"Content-Length", "2, 2"},
-                                    {"Content-Length", "+2"},
-                                    {"Transfer-Encoding", "gzip"},
-                                    {"Transfer-Encoding", "x"}}) {
-    CAPTURE(value);
+  for (const auto& field : {std::pair{"Content-Length", "2, 2"},
+                            {"Content-Length", "+2"},
+                            {"Transfer-Encoding", "gzip"},
+                            {"Transfer-Encoding", "x"}}) {
+    CAPTURE(field.second);
     Head head;
     REQUIRE(status_line("HTTP/1.1 200 OK", head) == 0);
-    head.fields.add(name, value);
+    head.fields.add(field.first, field.second);
     CHECK(framing::settle_response(head, false)->status == 502);
   }
 }

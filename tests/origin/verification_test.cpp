@@ -108,7 +108,7 @@ TEST_CASE("verification: a host that goes without is warned about once") {
   const auto holds = [&](std::size_t line, std::string_view text) {
     return logged.lines[line].find(text) != std::string::npos;
   };
-  for (const std::size_t line : {0, 1}) CHECK(holds(line, "target.insecure"));
+  for (const std::size_t line : {0U, 1U}) CHECK(holds(line, "target.insecure"));
   CHECK(holds(0, "host=a.test"));
   CHECK(holds(0, "target=app.internal:443"));
   CHECK(holds(0, "targetVerify is false"));

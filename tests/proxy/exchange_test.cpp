@@ -472,7 +472,7 @@ class Counting final : public io::Transport::Owner {
     for (std::size_t at = 0; at < in.size;) {
       if (have_ < head_.size()) {
         head_[have_++] = static_cast<unsigned char>(in.data[at++]);
-        left_ = head_[0] << 16U | head_[1] << 8U | head_[2];
+        left_ = std::size_t{head_[0]} << 16U | std::size_t{head_[1]} << 8U | head_[2];
       } else {
         const std::size_t part = std::min(left_, in.size - at);
         left_ -= part;

@@ -119,7 +119,9 @@ TEST_CASE("metrics: every family is described once, and every sample belongs to 
   const Two two;
   const Metrics metrics(metrics_text(two.vitals));
   CHECK(metrics.families.size() > 20);
-  for (const auto& [name, family] : metrics.families) {
+  for (const auto& one : metrics.families) {
+    const std::string& name = one.first;
+    const auto& family = one.second;
     INFO(name);
     CHECK(name.starts_with("proxycore_"));
     CHECK_FALSE(family.help.empty());
