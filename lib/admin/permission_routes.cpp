@@ -97,7 +97,7 @@ Result<Reply> list_permissions(Context& admin, const Call& call) {
   Reply reply;
   json::Writer out(reply.body);
   out.begin_object().key("results").begin_array();
-  for (const auth::Permission& permission : table->rows) {
+  for (const auth::Permission& permission : table->rows()) {
     out.begin_object();
     write_permission(out, auth::record_of(permission));
     out.end_object();
@@ -110,7 +110,7 @@ Result<Reply> list_subjects(Context& admin, const Call& call) {
   PX_TRY(const auto users, admin.accounts.users(call.by));
   PX_TRY(const auto table, admin.accounts.permissions().all(call.by));
   std::set<std::string> groups;
-  for (const auth::Permission& permission : table->rows) {
+  for (const auth::Permission& permission : table->rows()) {
     if (permission.subject_type == "group") groups.insert(permission.subject);
   }
   Reply reply;

@@ -226,6 +226,20 @@ class AdminService::Parts {
       if (!answered_) respond(refuse(stopping()));
     }
 
+    [[nodiscard]] Lane lane() const noexcept { return found_.endpoint->lane; }
+
+    // Whether telling who asks takes a password's time, as API tokens of older software do once.
+    [[nodiscard]] bool belongs_on_desk() const {
+      const auto credential = credential_of(request_);
+      if (!credential || by_.passed()) return false;
+      // What a store fails with, it fails with again where it is told.
+      return parts_.accounts_.takes_long(credential->token, credential->how, by_).value_or(false);
+    }
+    void find_caller() {
+      const auto credential = credential_of(request_);
+      caller_ = parts_.accounts_.caller_of(credential->token, credential->how, by_);
+    }
+
     void run() { respond(reply()); }
 
    private:
@@ -235,7 +249,8 @@ class AdminService::Parts {
       Call call{.request = request_, .path = found_.path, .query = query_, .by = by_};
       if (const auto credential = credential_of(request_)) {
         const bool guarded = passes_csrf(request_, *credential);
-        auto caller = parts_.accounts_.caller_of(credential->token, credential->how, by_);
+        if (!caller_) find_caller();
+        auto caller = *std::move(caller_);
         if (!caller && caller.error().code != Errc::denied) return failed(caller.error());
         if (caller && guarded) {
           call.caller = *std::move(caller);
@@ -285,6 +300,7 @@ class AdminService::Parts {
     const Found found_;
     const Deadline by_;
     Query query_;
+    std::optional<Result<auth::Caller>> caller_;
     bool answered_ = false;
   };
 
@@ -302,6 +318,16 @@ class AdminService::Parts {
         return others_;
     }
     return quick_;
+  }
+
+  // What is refused is destroyed, and says so.
+  void run(std::unique_ptr<Job> job) {
+    if (job->lane() == Lane::password || !job->belongs_on_desk()) return job->run();
+    (void)passwords_.post([this, job = std::move(job)]() mutable {
+      job->find_caller();
+      base::Executor& threads = lane(job->lane());
+      (void)threads.post([job = std::move(job)] { job->run(); });
+    });
   }
 
   static void refuse_now(const Request& request, Responder responder, const Problem& problem) {
@@ -351,8 +377,7 @@ void AdminService::Parts::handle(Request request, Responder responder) {
   base::Executor& threads = lane((*found)->endpoint->lane);
   auto job =
       std::make_unique<Job>(*this, std::move(request), std::move(responder), **std::move(found));
-  // What is refused is destroyed, and says so.
-  (void)threads.post([job = std::move(job)] { job->run(); });
+  (void)threads.post([this, job = std::move(job)]() mutable { run(std::move(job)); });
 }
 
 Result<std::unique_ptr<AdminService>> AdminService::create(const Config& config, Store& store,

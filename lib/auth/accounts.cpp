@@ -30,6 +30,10 @@ bool is_built_in(std::string_view user) {
   return user == first_administrator || user == old_administrator;
 }
 
+bool is_of_script(std::string_view credential, How how) {
+  return how != How::cookie && ApiTokens::looks_like_one(credential);
+}
+
 Error not_them() {
   return {Errc::denied, "Invalid Credentials, login failed."};
 }
@@ -101,9 +105,9 @@ Permission lower_cased(Permission permission) {
 
 bool is_administrator(std::string_view user, const Permissions::Table& table) {
   if (table.empty || is_built_in(user)) return true;
-  return std::any_of(table.rows.begin(), table.rows.end(), [user](const Permission& row) {
-    return row.subject_type == "user" && row.subject == user &&
-           role_everywhere({.grants = {row.grant}}) == Role::admin;
+  const auto& grants = table.grants_of(user);
+  return std::any_of(grants.begin(), grants.end(), [](const Grant& grant) {
+    return role_everywhere({.grants = {grant}}) == Role::admin;
   });
 }
 
@@ -238,7 +242,7 @@ Result<Caller> Accounts::caller_of(std::string_view credential, How how, const D
   const auto denied = [](Error error) {
     return error.code == Errc::denied ? not_them() : std::move(error);
   };
-  const bool is_api_token = how != How::cookie && ApiTokens::looks_like_one(credential);
+  const bool is_api_token = is_of_script(credential, how);
   std::string user;
   std::string id;
   Role at_most = Role::admin;
@@ -267,6 +271,11 @@ Result<Caller> Accounts::caller_of(std::string_view credential, How how, const D
   caller.id = std::move(id);
   caller.ends_ms = ends_ms;
   return caller;
+}
+
+Result<bool> Accounts::takes_long(std::string_view credential, How how, const Deadline& by) {
+  if (!is_of_script(credential, how)) return false;
+  return api_tokens_.takes_long(credential, by);
 }
 
 Result<bool> Accounts::log_out(std::string_view token, const Deadline& by) {
@@ -375,7 +384,7 @@ Result<void> Accounts::strip(std::string_view name, const Deadline& by) {
   PX_CHECK(end_sessions(name, {}, by));
   PX_CHECK(api_tokens_.remove_all(name, by));
   // Those that went before this one are not in the table any more.
-  for (const Permission& row : table->rows) {
+  for (const Permission& row : table->rows()) {
     if (row.subject_type != "user" || row.subject != name) continue;
     PX_TRY(const auto left, permissions_.all(by));
     PX_CHECK(drop(row.id(), *left, by));
@@ -403,14 +412,14 @@ Result<std::string> Accounts::put_grant(std::string_view replaced, const Permiss
   PX_TRY(const auto all, users(by));
   PX_TRY(const auto table, permissions_.all(by));
   const std::string id = wanted.id();
-  Permissions::Table next{.rows = {}, .empty = false};
+  Permissions::Table next;
   bool found = replaced.empty();
-  for (const Permission& row : table->rows) {
+  for (const Permission& row : table->rows()) {
     found = found || row.id() == replaced;
-    if (row.id() != replaced && row.id() != id) next.rows.push_back(row);
+    if (row.id() != replaced && row.id() != id) next.add(row);
   }
   if (!found) return Error{Errc::not_found, "no permission " + base::shown(replaced)};
-  next.rows.push_back(wanted);
+  next.add(wanted);
   PX_CHECK(check_administrators(any_administrator(all, *table), any_administrator(all, next)));
   PX_CHECK(permissions_.put(wanted, by));
   if (!replaced.empty() && replaced != id) PX_CHECK(permissions_.remove(replaced, by));
@@ -421,11 +430,14 @@ Result<void> Accounts::revoke(std::string_view id, const Deadline& by) {
   PX_TRY(const auto lease, alone(store_, by));
   PX_TRY(const auto all, users(by));
   PX_TRY(const auto table, permissions_.all(by));
-  Permissions::Table next = *table;
-  const auto gone = std::remove_if(next.rows.begin(), next.rows.end(),
-                                   [id](const Permission& row) { return row.id() == id; });
-  if (gone == next.rows.end()) return Error{Errc::not_found, "no permission " + base::shown(id)};
-  next.rows.erase(gone, next.rows.end());
+  Permissions::Table next;
+  next.empty = table->empty;
+  for (const Permission& row : table->rows()) {
+    if (row.id() != id) next.add(row);
+  }
+  if (next.rows().size() == table->rows().size()) {
+    return Error{Errc::not_found, "no permission " + base::shown(id)};
+  }
   PX_CHECK(check_administrators(any_administrator(all, *table), any_administrator(all, next)));
   return drop(id, *table, by);
 }
@@ -433,7 +445,7 @@ Result<void> Accounts::revoke(std::string_view id, const Deadline& by) {
 Result<void> Accounts::drop(std::string_view id, const Permissions::Table& table,
                             const Deadline& by) {
   const auto is_other = [id](const Permission& row) { return row.id() != id; };
-  if (std::none_of(table.rows.begin(), table.rows.end(), is_other)) {
+  if (std::none_of(table.rows().begin(), table.rows().end(), is_other)) {
     // It gives its subject nothing new.
     PX_CHECK(permissions_.put(first_row(), by));
     if (id == first_row().id()) return {};
@@ -469,10 +481,9 @@ Result<Accounts::Standing> Accounts::standing_of(std::string_view user, const De
 
 Result<Caller> Accounts::with_rights(std::string_view user, const Deadline& by) {
   PX_TRY(const auto table, permissions_.all(by));
-  Caller caller{.user = std::string(user), .admin = is_administrator(user, *table)};
-  for (const Permission& row : table->rows) {
-    if (row.subject_type == "user" && row.subject == user) caller.grants.push_back(row.grant);
-  }
+  Caller caller{.user = std::string(user),
+                .admin = is_administrator(user, *table),
+                .grants = table->grants_of(user)};
   // What an API token that is limited to less has a part of.
   const bool said = role_everywhere({.grants = caller.grants}) == Role::admin;
   if (caller.admin && !said) caller.grants.push_back({.role = Role::admin});

@@ -64,6 +64,9 @@ class Accounts {
   // be made with a one-time password, and it sets none.
   // Errors: denied (always the same words), those of the store.
   Result<Caller> caller_of(std::string_view credential, How how, const Deadline& by);
+  // Whether caller_of() has to verify a password's hash, as API tokens of older software have them:
+  // then it belongs on the PasswordDesk.
+  Result<bool> takes_long(std::string_view credential, How how, const Deadline& by);
   // Ends the session; false: there was none.
   Result<bool> log_out(std::string_view token, const Deadline& by);
 

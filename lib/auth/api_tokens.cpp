@@ -52,11 +52,6 @@ std::string hash_of(std::string_view secret) {
   return std::string(hash_prefix) + digest(secret);
 }
 
-bool matches(std::string_view secret, std::string_view hash) {
-  if (hash.starts_with(hash_prefix)) return equal(hash_of(secret), hash);
-  return verify_password(secret, hash, min_cost);
-}
-
 Result<ApiToken> token_from(std::string_view id, const Record& record) {
   constexpr std::array<std::string_view, 3> required = {"created_by", "name", "secret_hash"};
   PX_CHECK(fields::require(record, required));
@@ -241,7 +236,8 @@ Result<ApiToken> ApiTokens::resolve(std::string_view text, const Deadline& by) {
     return record.error();
   }
   auto token = token_from(id, *record);
-  if (!token || !matches(parts->secret, fields::text(*record, "secret_hash")) || is_over(*token)) {
+  if (!token || is_over(*token) ||
+      !matches(id, parts->secret, fields::text(*record, "secret_hash"))) {
     return no_such_token();
   }
   // Before it is remembered: what is noted changes the record.
@@ -252,6 +248,40 @@ Result<ApiToken> ApiTokens::resolve(std::string_view text, const Deadline& by) {
     known_.insert_or_assign(id, Known{*token, secret, Deadline::Clock::now()});
   }
   return token;
+}
+
+Result<bool> ApiTokens::takes_long(std::string_view text, const Deadline& by) {
+  const auto parts = parts_of(text);
+  if (!parts) return false;
+  const std::string id{parts->id};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(id);
+    if (found != known_.end() && Deadline::Clock::now() - found->second.read_at < fresh) {
+      return false;
+    }
+  }
+  const auto record = store_.get(keys::api_token(id), by);
+  if (!record) return false;  // as resolve() will say
+  return !matches_at_once(id, parts->secret, fields::text(*record, "secret_hash"));
+}
+
+std::optional<bool> ApiTokens::matches_at_once(const std::string& id, std::string_view secret,
+                                               std::string_view hash) {
+  if (hash.starts_with(hash_prefix)) return equal(hash_of(secret), hash);
+  const std::lock_guard lock(mutex_);
+  const auto found = verified_.find(id);
+  if (found == verified_.end() || found->second.hash != hash) return std::nullopt;
+  return equal(found->second.secret, digest(secret));
+}
+
+bool ApiTokens::matches(const std::string& id, std::string_view secret, const std::string& hash) {
+  if (const auto known = matches_at_once(id, secret, hash)) return *known;
+  if (!verify_password(secret, hash, min_cost)) return false;
+  const std::lock_guard lock(mutex_);
+  if (verified_.size() >= max_known) verified_.clear();
+  verified_.insert_or_assign(id, Verified{hash, digest(secret)});
+  return true;
 }
 
 void ApiTokens::note_use(const ApiToken& token, std::int64_t now, const Deadline& by) {

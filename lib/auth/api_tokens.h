@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -67,8 +68,11 @@ class ApiTokens {
   Result<bool> remove(std::string_view id, const Deadline& by);
   Result<std::size_t> remove_all(std::string_view owner, const Deadline& by);
 
+  // Verifying what an old row has takes as long as a password, the first time.
   // Errors: denied (whatever is wrong with it), those of the store.
   Result<ApiToken> resolve(std::string_view text, const Deadline& by);
+  // Whether resolve() would take that long: then it belongs on the PasswordDesk.
+  Result<bool> takes_long(std::string_view text, const Deadline& by);
 
  private:
   struct Known {
@@ -77,15 +81,27 @@ class ApiTokens {
     Deadline::Clock::time_point read_at;
   };
 
+  // A secret that a bcrypt hash was verified with: as long as the row has that hash, no other is
+  // right. Stays when the record is forgotten.
+  struct Verified {
+    std::string hash;
+    std::string secret;  // its digest
+  };
+
+  // nullopt: only bcrypt can tell.
+  std::optional<bool> matches_at_once(const std::string& id, std::string_view secret,
+                                      std::string_view hash);
+  bool matches(const std::string& id, std::string_view secret, const std::string& hash);
   void note_use(const ApiToken& token, std::int64_t now, const Deadline& by);
   void forget();
 
   Store& store_;
   const Clock now_ms_;
   std::mutex mutex_;
-  std::unordered_map<std::string, Known> known_;  // by id
-  std::uint64_t changes_ = 0;                     // what was read before the last one is not kept
-  std::unique_ptr<Watch> watch_;                  // last: it ends first
+  std::unordered_map<std::string, Known> known_;        // by id
+  std::unordered_map<std::string, Verified> verified_;  // by id
+  std::uint64_t changes_ = 0;     // what was read before the last one is not kept
+  std::unique_ptr<Watch> watch_;  // last: it ends first
 };
 
 }  // namespace proxycore::auth

@@ -63,6 +63,18 @@ Record record_of(const Permission& permission) {
   return record;
 }
 
+void Permissions::Table::add(Permission row) {
+  if (row.subject_type == "user") of_users_[row.subject].push_back(row.grant);
+  rows_.push_back(std::move(row));
+  empty = false;
+}
+
+const std::vector<Grant>& Permissions::Table::grants_of(std::string_view user) const {
+  static const std::vector<Grant> none;
+  const auto found = of_users_.find(user);
+  return found != of_users_.end() ? found->second : none;
+}
+
 Permissions::Permissions(Store& store) : store_(store) {
   auto watch = store_.watch(keys::permission_prefix, [this](std::string_view) { forget(); });
   if (watch) {
@@ -89,7 +101,7 @@ Result<std::shared_ptr<const Permissions::Table>> Permissions::all(const Deadlin
         if (row && keys::permission(row->id()) != key) {
           row = fields::field_error("id", "is not its key's");
         }
-        if (row) return table->rows.push_back(*std::move(row));
+        if (row) return table->add(*std::move(row));
         base::log::warning("auth.permission",
                            {{"key", std::string(key)}, {"why", row.error().message()}});
       },

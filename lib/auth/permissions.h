@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,9 +40,19 @@ Record record_of(const Permission& permission);
 
 class Permissions {
  public:
-  struct Table {
-    std::vector<Permission> rows;  // in the order of their keys
-    bool empty = true;             // no row was ever made; one that cannot be read counts
+  // What is in the store. Every request asks for what one user has: that is found by name.
+  class Table {
+   public:
+    bool empty = true;  // no row was ever made; one that cannot be read counts
+
+    void add(Permission row);
+    // In the order of their keys.
+    [[nodiscard]] const std::vector<Permission>& rows() const noexcept { return rows_; }
+    [[nodiscard]] const std::vector<Grant>& grants_of(std::string_view user) const;
+
+   private:
+    std::vector<Permission> rows_;
+    std::map<std::string, std::vector<Grant>, std::less<>> of_users_;  // by name
   };
 
   static constexpr Millis fresh{10'000};  // for how long memory is believed

@@ -1,6 +1,7 @@
 #include "admin/service.h"
 
 #include "admin/endpoints.h"
+#include "auth/password.h"
 #include "auth/sessions.h"
 #include "support/admin_rig.h"
 
@@ -242,6 +243,40 @@ TEST_CASE("service: reads do not wait for whoever waits for others, and the queu
   gate.open();
   for (int i = 0; i < threads + waiting; ++i) {
     CHECK(asked[static_cast<std::size_t>(i)].response().status == 200);
+  }
+}
+
+TEST_CASE("service: reads do not wait for the bcrypt of older software's API tokens") {
+  const std::string secret(48, 'b');
+  constexpr std::size_t scripts = 12;
+  const auto id = [](std::size_t number) { return std::string(23, 'a') + "0123456789ab"[number]; };
+  AdminRig::Options options;
+  options.before = [&](Store& store) {
+    const auto hash = auth::hash_password(secret, 11);
+    REQUIRE(hash);
+    for (std::size_t i = 0; i < scripts; ++i) {
+      REQUIRE(store.put(host::keys::api_token(id(i)),
+                        {{"id", id(i)},
+                         {"secret_hash", *hash},
+                         {"name", "old"},
+                         {"created_by", "admin"},
+                         {"is_valid", "true"}},
+                        {}, AdminRig::by()));
+    }
+  };
+  const AdminRig rig(std::move(options));
+  std::vector<Answered> asked(scripts);
+  const auto ask = [&](std::size_t number, const std::string& shown) {
+    rig.service->handle(
+        AdminRig::request("GET", "/api/user/me", "",
+                          {{"Authorization", "Bearer prx_" + id(number) + "_" + shown}}),
+        asked[number].responder());
+  };
+  for (std::size_t i = 0; i < scripts; ++i) ask(i, i % 2 == 0 ? secret : std::string(48, 'c'));
+  CHECK(rig.send("GET", "/api/user/me").status == 200);
+  CHECK_FALSE(asked[scripts / 2].now());
+  for (std::size_t i = 0; i < scripts; ++i) {
+    CHECK(asked[i].response().status == (i % 2 == 0 ? 200 : 401));
   }
 }
 

@@ -176,9 +176,31 @@ TEST_CASE("api tokens: rows of the old software have bcrypt hashes and no role")
   CHECK(rig.refusal("prx_" + id + "_" + std::string(48, 'c')) == Errc::denied);
   CHECK(rig.store.get("proxy_ApiToken_" + id, soon())->at("groups") == "[\"ops\"]");
 
+  // bcrypt has verified it once: that is remembered for as long as the row has this hash.
+  const std::string right = "prx_" + id + "_" + secret;
+  const auto takes_long = [&](const std::string& text) {
+    const auto takes = rig.tokens.takes_long(text, soon());
+    REQUIRE(takes);
+    return *takes;
+  };
+  CHECK_FALSE(takes_long(right));
+  record["description"] = "told to have changed";
+  REQUIRE(rig.store.put("proxy_ApiToken_" + id, record, {}, soon()));
+  CHECK_FALSE(takes_long(right));
+  CHECK_FALSE(takes_long("prx_" + id + "_" + std::string(48, 'c')));
+  CHECK(rig.tokens.resolve(right, soon()));
+  const std::string other(48, 'd');
+  record["secret_hash"] = *hash_password(other, min_cost);
+  REQUIRE(rig.store.put("proxy_ApiToken_" + id, record, {}, soon()));
+  CHECK(test::eventually([&] { return takes_long("prx_" + id + "_" + other); }));
+  CHECK(rig.refusal(right) == Errc::denied);
+  CHECK(rig.tokens.resolve("prx_" + id + "_" + other, soon()));
+  CHECK_FALSE(takes_long("prx_" + id + "_" + other));
+  CHECK_FALSE(takes_long("prx_" + std::string(24, 'e') + "_" + other));
+
   record["is_valid"] = "false";
   REQUIRE(rig.store.put("proxy_ApiToken_" + id, record, {}, soon()));
-  CHECK(test::eventually([&] { return !rig.tokens.resolve("prx_" + id + "_" + secret, soon()); }));
+  CHECK(test::eventually([&] { return !rig.tokens.resolve("prx_" + id + "_" + other, soon()); }));
 }
 
 TEST_CASE("api tokens: a role that nobody knows gives nothing") {

@@ -80,18 +80,18 @@ TEST_CASE("permissions: rows that cannot be read are left out, but counted") {
   Record elsewhere = row();
   REQUIRE(store->put("proxy_Permission_user:bob:domain:example.com", elsewhere, {}, soon()));
   CHECK(test::eventually([&] { return !(*permissions.all(soon()))->empty; }));
-  CHECK((*permissions.all(soon()))->rows.empty());
+  CHECK((*permissions.all(soon()))->rows().empty());
 }
 
 TEST_CASE("permissions: what is put and removed is seen at once") {
   const auto store = open_memory();
   Permissions permissions(*store);
   const Permission permission{.subject = "alice", .grant = {Role::viewer, "example.com"}};
-  CHECK((*permissions.all(soon()))->rows.empty());
+  CHECK((*permissions.all(soon()))->rows().empty());
   REQUIRE(permissions.put(permission, soon()));
   const auto all = permissions.all(soon());
-  REQUIRE((*all)->rows.size() == 1);
-  CHECK((*all)->rows.front().grant == permission.grant);
+  REQUIRE((*all)->rows().size() == 1);
+  CHECK((*all)->rows().front().grant == permission.grant);
   CHECK(store->get("proxy_Permission_user:alice:domain:example.com", soon())->at("role") ==
         "viewer");
   CHECK(*permissions.remove(permission.id(), soon()));
@@ -99,12 +99,28 @@ TEST_CASE("permissions: what is put and removed is seen at once") {
   CHECK((*permissions.all(soon()))->empty);
 }
 
+TEST_CASE("permissions: those of a user are found by the name, and no group's") {
+  Permissions::Table table;
+  CHECK(table.empty);
+  CHECK(table.grants_of("alice").empty());
+  table.add({.subject = "alice", .grant = {Role::viewer, "example.com"}});
+  table.add({.subject = "bob", .grant = {Role::admin}});
+  table.add({.subject_type = "group", .subject = "alice", .grant = {Role::admin}});
+  table.add({.subject = "alice", .grant = {Role::manager, "example.net"}});
+  CHECK_FALSE(table.empty);
+  CHECK(table.rows().size() == 4);
+  CHECK(table.grants_of("alice") ==
+        std::vector<Grant>{{Role::viewer, "example.com"}, {Role::manager, "example.net"}});
+  CHECK(table.grants_of("bob") == std::vector<Grant>{{Role::admin}});
+  CHECK(table.grants_of("carol").empty());
+}
+
 TEST_CASE("permissions: what other processes write is seen, too") {
   const auto store = open_memory();
   Permissions permissions(*store);
   CHECK((*permissions.all(soon()))->empty);
   REQUIRE(store->put("proxy_Permission_user:alice:domain:example.com", row(), {}, soon()));
-  CHECK(test::eventually([&] { return (*permissions.all(soon()))->rows.size() == 1; }));
+  CHECK(test::eventually([&] { return (*permissions.all(soon()))->rows().size() == 1; }));
 }
 
 TEST_CASE("permissions: reads come from memory while the store is away") {
@@ -113,7 +129,7 @@ TEST_CASE("permissions: reads come from memory while the store is away") {
   Permissions permissions(store);
   REQUIRE(permissions.all(soon()));
   store.away = true;
-  CHECK((*permissions.all(soon()))->rows.size() == 1);
+  CHECK((*permissions.all(soon()))->rows().size() == 1);
   store.tell("proxy_Permission_user:alice:domain:example.com");
   CHECK(permissions.all(soon()).error().code == Errc::closed);
 }
