@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
+import readline from 'node:readline';
 import {PASSWORD, PATIENCE, accessible, logIn, row, script, until, visit, withBrowser} from './browser.mjs';
 
 const PAGES = ['/hosts', '/hosts/app.test', '/hosts/dead.test', '/new-host', '/certificates', '/dns', '/users', '/tokens',
@@ -38,6 +39,14 @@ const flows = {
 
     await page.getByRole('heading', {name: 'Account'}).waitFor();
     await page.getByText('made for the first time only').waitFor();
+    for (const elsewhere of ['/hosts', '/system', '/hosts/app.test', '/account']) {
+      await page.goto(world.manager + elsewhere);
+      await page.getByText('made for the first time only').waitFor();
+      assert.equal(new URL(page.url()).pathname, '/account', 'until then every address leads here');
+    }
+    await page.getByRole('link', {name: 'Certificates'}).click();
+    await page.getByText('made for the first time only').waitFor();
+    assert.ok(!await page.getByText('Not connected').isVisible(), 'and nothing is asked for that is refused');
     await page.getByLabel('New password').fill('short');
     await page.getByLabel('The same again').fill('short');
     await page.keyboard.press('Enter');
@@ -161,6 +170,14 @@ const flows = {
     await page.getByLabel('Show').selectOption('down');
     await page.getByText('1 host.').waitFor();
     await row(page, 'dead.test').waitFor();
+    const link = row(page, 'dead.test').getByRole('link');
+    await link.focus();
+    await call('POST', '/api/host', {host: 'later.test', ip: '127.0.0.1', targetPort: world.closedToo, forcessl: false});
+    await until(async () => {
+      await visit(world, 'later.test');
+      return row(page, 'later.test').getByText('down', {exact: true}).isVisible();
+    }, 'it comes by itself');
+    assert.ok(await link.evaluate((node) => node === document.activeElement), 'the focus stays where it was');
     await row(page, 'dead.test').getByRole('link').click();
     await page.getByRole('list', {name: 'Targets'}).getByText('down').waitFor();
   },
@@ -174,7 +191,7 @@ const flows = {
     await row(page, 'live.test').waitFor();  // it came by itself
     await row(page, 'live.test').getByRole('link').click();
     const name = page.getByLabel('Name the certificate has to show');
-    const address = page.getByLabel('Target address');
+    const address = page.getByRole('textbox', {name: 'Target address'});
     await address.fill('127.0.0.3');
     await address.evaluate((input) => input.setSelectionRange(3, 3));
     await call('PUT', '/api/host/live.test', {ip: '127.0.0.2', targetPort: 8123, hsts_enabled: true});
@@ -198,6 +215,130 @@ const flows = {
     assert.ok(await link.evaluate((node) => node === document.activeElement), 'the focus stays where it was');
     await call('DELETE', '/api/host/live.test');
     await row(page, 'live.test').waitFor({state: 'detached'});
+  },
+
+  // Over TLS: the cookie is for this server alone, and no script's; what changes something needs more.
+  async over_tls(world) {
+    const page = await world.page();
+    await logIn(page, world);
+    const cookies = await page.context().cookies();
+    assert.deepEqual(cookies.map(({name, secure, httpOnly, sameSite, path: of, domain}) => ({name, secure, httpOnly, sameSite, of, domain})),
+      [{name: '__Host-session', secure: true, httpOnly: true, sameSite: 'Strict', of: '/', domain: '127.0.0.1'}]);
+    assert.equal(await page.evaluate(() => document.cookie), '', 'no script sees it');
+    await page.getByText('There are no hosts yet').waitFor();
+    await addHost(page, {host: 'tls.test', port: world.backend, more: () => page.getByLabel('Redirect http to https').uncheck()});
+    await page.getByRole('heading', {name: 'tls.test'}).waitFor();
+    await until(async () => (await visit(world, 'tls.test')).status === 200, 'the host answers');
+
+    // From the page itself, with the cookie that the browser sends along.
+    const ask = (method, address, headers = {}, body = undefined) => page.evaluate(async (given) => {
+      const {method: by, address: to, headers: also, body: content} = given;
+      const response = await fetch(to, {method: by, body: content && JSON.stringify(content),
+        headers: content ? {'Content-Type': 'application/json', ...also} : also});
+      return {status: response.status, data: await response.json().catch(() => ({}))};
+    }, {method, address, headers, body});
+    const change = {targetPort: 8123};
+    assert.equal((await ask('PUT', '/api/host/tls.test', {}, change)).status, 403, 'without the guard nothing is changed');
+    assert.equal((await ask('PUT', '/api/host/tls.test', {'X-CSRF-Token': 'x'}, change)).status, 403);
+    await ask('POST', '/api/auth/logout');
+    const {data: {csrf}, status} = await ask('GET', '/api/auth/session');
+    assert.equal(status, 200, 'nor is anybody logged out');
+    assert.equal((await ask('PUT', '/api/host/tls.test', {'X-CSRF-Token': csrf}, change)).status, 200);
+    await until(async () => await page.getByLabel('Target port').inputValue() === '8123', 'the change comes by itself');
+    assert.ok(!await page.getByText('Not connected').isVisible());
+    await page.reload();
+    await page.getByRole('heading', {name: 'tls.test'}).waitFor();
+
+    await page.getByRole('button', {name: 'Log out'}).click();
+    await page.getByRole('heading', {name: 'Log in'}).waitFor();
+    assert.deepEqual(await page.context().cookies(), [], 'the cookie is gone');
+    await page.context().addCookies(cookies);
+    assert.equal((await ask('GET', '/api/auth/session')).status, 401, 'and good for nothing, should somebody have it');
+  },
+
+  // The manager goes away and comes back; meanwhile one may go on typing.
+  async manager_away(world) {
+    const page = await world.page();
+    await logIn(page, world);
+    let call = await script(world);
+    await call('POST', '/api/host', {host: 'kept.test', ip: '127.0.0.1', targetPort: world.backend, forcessl: false});
+    await row(page, 'kept.test').getByRole('link').click();
+    const address = page.getByLabel('Target address');
+    await address.fill('127.0.0.3');
+    const banner = page.getByText('Not connected: what you see may be old.');
+    assert.ok(!await banner.isVisible());
+    await world.please('stop');
+    await banner.waitFor();
+    await accessible(page, 'without a connection');
+    await page.getByRole('button', {name: 'Save'}).click();
+    await page.getByText('The manager does not answer').waitFor();
+    assert.equal(await address.inputValue(), '127.0.0.3', 'what was typed stays');
+
+    await world.please('start');
+    call = await script(world);
+    await call('PUT', '/api/host/kept.test', {targetPort: 8123});
+    await banner.waitFor({state: 'hidden', timeout: 3 * PATIENCE});
+    await until(async () => await page.getByLabel('Target port').inputValue() === '8123', 'what was missed is shown');
+    assert.equal(await address.inputValue(), '127.0.0.3', 'beside what was typed');
+    await page.getByRole('button', {name: 'Save'}).click();
+    await page.getByText('Saved.').waitFor();
+    const {results} = await call('GET', '/api/host/kept.test');
+    assert.deepEqual([results.ip, results.targetPort], ['127.0.0.3', 8123]);
+    await call('PUT', '/api/host/kept.test', {targetPort: 8124});
+    await until(async () => await page.getByLabel('Target port').inputValue() === '8124', 'events come again');
+    // A session that ends while nobody looks on: the page says so by itself.
+    await call('PUT', '/api/user/password', {password: `${PASSWORD}, once more`});
+    await page.getByRole('heading', {name: 'Log in'}).waitFor({timeout: 2 * PATIENCE});
+  },
+
+  // Two browsers change one host, and the later one has not heard of it: its events do not come through.
+  async two_browsers(world) {
+    const call = await script(world);
+    await call('POST', '/api/host', {host: 'both.test', ip: '127.0.0.1', targetPort: world.backend, forcessl: false});
+    const [early, late] = [await world.page(), await world.page()];
+    await late.route('**/api/events', (route) => route.abort());
+    for (const page of [early, late]) {
+      await logIn(page, world, {to: '/hosts/both.test'});
+      await page.getByLabel('Target address').waitFor();
+    }
+    const address = late.getByRole('textbox', {name: 'Target address'});
+    await address.fill('127.0.0.3');
+    await late.getByLabel('Longest time to connect').fill('1500');
+    await early.getByLabel('Target address').fill('127.0.0.2');
+    await early.getByLabel('Target port').fill('8123');
+    await early.getByRole('button', {name: 'Save'}).click();
+    await early.getByText('Saved.').waitFor();
+    const save = late.getByRole('button', {name: 'Save'});
+    await save.click();
+    await late.getByText('Somebody else has changed this host meanwhile, and nothing was saved.').waitFor();
+    assert.equal((await call('GET', '/api/host/both.test')).results.ip, '127.0.0.2', 'it was not');
+    assert.equal(await address.inputValue(), '127.0.0.3', 'what was typed stays');
+    assert.equal(await late.getByLabel('Longest time to connect').inputValue(), '1500');
+    assert.equal(await late.getByLabel('Target port').inputValue(), '8123', 'what the other did is there');
+    await late.getByText('Changed elsewhere, and here by you: Target address').waitFor();
+    await late.getByText('Somebody else has made it “127.0.0.2”').waitFor();
+    const said = await address.evaluate((input) => input.getAttribute('aria-describedby').split(' ').map(
+      (id) => document.getElementById(id)?.textContent).join(' '));
+    assert.match(said, /127\.0\.0\.2/, 'also for those who listen');
+    await accessible(late, 'two values of one field');
+    await late.setViewportSize({width: 320, height: 800});
+    await accessible(late, 'two values of one field, 320 px');
+
+    // A second look keeps it in sight; theirs is one key away.
+    await late.setViewportSize({width: 1280, height: 800});
+    await call('PUT', '/api/host/both.test', {hsts_enabled: true});
+    await save.click();
+    await late.getByLabel('HSTS').and(late.locator(':checked')).waitFor();
+    assert.ok(await late.getByText('Somebody else has made it “127.0.0.2”').isVisible());
+    await late.getByRole('button', {name: 'Take theirs: Target address'}).press('Enter');
+    assert.equal(await address.inputValue(), '127.0.0.2');
+    assert.ok(await address.evaluate((input) => input === document.activeElement), 'the focus is at the field');
+    await address.fill('127.0.0.4');
+    await save.click();
+    await late.getByText('Saved.', {exact: true}).waitFor();
+    const {results} = await call('GET', '/api/host/both.test');
+    assert.deepEqual([results.ip, results.targetPort, results.connectTimeout, results.hsts_enabled], ['127.0.0.4', 8123, 1500, true]);
+    await until(async () => await early.getByLabel('Target address').inputValue() === '127.0.0.4', 'and the first one sees it');
   },
 
   // Without a pointer.
@@ -472,7 +613,12 @@ async function addOnce(page, world) {
   await page.getByText('already exists').first().waitFor();
 }
 
-const chunks = [];
-for await (const chunk of process.stdin) chunks.push(chunk);
-const world = JSON.parse(Buffer.concat(chunks).toString());
+// The first line is the world; each further one says that what was asked for is done.
+const lines = readline.createInterface({input: process.stdin})[Symbol.asyncIterator]();
+const world = JSON.parse((await lines.next()).value);
+world.please = async (deed) => {
+  console.log(`please: ${deed}`);
+  await lines.next();
+};
 await withBrowser(world, flows[process.argv[2]]);
+process.stdin.destroy();

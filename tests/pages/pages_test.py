@@ -15,10 +15,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
+import certificates  # noqa: E402
 import harness  # noqa: E402
 from harness import LOOPBACK, PATIENCE, Failed, accepts, expect, free_port, until  # noqa: E402
 from load import Backend  # noqa: E402
@@ -45,20 +47,34 @@ def manager(directory, one_time=False, **tables):
               "admin__bcrypt_cost": 6, **tables}
     with stopping(backend), running(directory, **tables) as proxy:
         world = {"manager": f"http://{LOOPBACK}:{port}", "proxy": proxy.port, "backend": backend.port,
-                 "closed": free_port(), "slack": harness.slack()}
+                 "closed": free_port(), "closedToo": free_port(), "slack": harness.slack()}
         if one_time:
             told = until(lambda: re.search(r"one-time password (\S+)", proxy.log()), "the one-time password is told")
             world["password"] = told[1]
         yield world, proxy
 
 
-def flow(name, world):
-    """Runs one of flows.mjs to its end."""
-    done = subprocess.run(["node", "flows.mjs", name], cwd=HERE, input=json.dumps(world), text=True,
-                          capture_output=True, timeout=15 * PATIENCE, check=False)
-    expect(done.returncode == 0, f"{name}: {(done.stdout + done.stderr)[-6000:]}")
-    for line in done.stdout.splitlines():
-        print(f"        {line}")
+def flow(name, world, **deeds):
+    """Runs one of flows.mjs to its end. It may ask for one of `deeds` to be done meanwhile."""
+    with subprocess.Popen(["node", "flows.mjs", name], cwd=HERE, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as node:
+        too_long = threading.Timer(15 * PATIENCE, node.kill)
+        too_long.start()
+        said = []
+        try:
+            print(json.dumps(world), file=node.stdin, flush=True)
+            for line in node.stdout:
+                if not line.startswith("please: "):
+                    said.append(line)
+                    continue
+                deeds[line.removeprefix("please: ").strip()]()
+                print("done", file=node.stdin, flush=True)
+        finally:
+            too_long.cancel()
+            node.kill()
+    output = "".join(said)
+    expect(node.returncode == 0, f"{name}: {output[-6000:]}")
+    print("".join(f"        {line}" for line in said), end="")
 
 
 @test("from the one-time password to a host that answers takes less than ten seconds")
@@ -86,7 +102,7 @@ def _(directory):
 
 @test("a target that is down is shown to be")
 def _(directory):
-    with manager(directory) as (world, _):
+    with manager(directory, origins__cool_down=600_000) as (world, _):  # what is down stays so
         flow("dead_target", world)
 
 
@@ -94,6 +110,36 @@ def _(directory):
 def _(directory):
     with manager(directory) as (world, _):
         flow("changed_elsewhere", world)
+
+
+@test("over TLS the session is the browser's alone: its cookie, its guard, its end")
+def _(directory):
+    port = free_port()
+    for pairs in ([certificates.authority().issue("manager.test")], []):  # [] is TLS with a certificate made for the time being
+        place = directory / f"{len(pairs)}-certificates"
+        place.mkdir()
+        with manager(place, certificates=pairs, admin__https=[f"{LOOPBACK}:{port}"]) as (world, _):
+            flow("over_tls", {**world, "manager": f"https://{LOOPBACK}:{port}"})
+
+
+@test("a manager that went away is told of, and back again what changed meanwhile is shown")
+def _(directory):
+    with manager(directory) as (world, proxy):
+        again = []
+
+        def start():
+            again.append(Process([harness.program, "--config", proxy.config_path], directory, "again", proxy.ready))
+        try:
+            flow("manager_away", world, stop=proxy.stop, start=start)
+        finally:
+            for process in again:
+                process.kill()
+
+
+@test("two people at one host: who comes later is told, sees both, and loses nothing")
+def _(directory):
+    with manager(directory) as (world, _):
+        flow("two_browsers", world)
 
 
 @test("everything can be done without a pointer")

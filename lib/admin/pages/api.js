@@ -18,7 +18,7 @@ export function useGuard(text) {
   guard = text ?? '';
 }
 
-// `f` is called when a request finds that the session is over.
+// `f(error)` is called when a request finds that the session is over, or is for setting a password only.
 export function onSessionEnd(f) {
   ended = f;
 }
@@ -42,7 +42,7 @@ export async function call(method, path, {body, etag, signal, quiet = false} = {
   const data = await response.json().catch(() => ({}));
   if (response.ok) return {data, etag: response.headers.get('ETag') ?? ''};
   const error = errorOf(response, data);
-  if (response.status === 401 && !quiet) ended();
+  if ((error.status === 401 || error.name === 'PasswordExpired') && !quiet) ended(error);
   throw error;
 }
 
@@ -125,6 +125,7 @@ export class Live {
       if (this.#source?.readyState !== EventSource.CLOSED) return;
       this.#source = null;
       setTimeout(() => this.#adjust(), 5_000);
+      get('/api/auth/session').catch(() => {});  // the session may have ended: whoever hears of that is told
     };
     this.#source.onmessage = (message) => {
       const {topic, data} = JSON.parse(message.data);

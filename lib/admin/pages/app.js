@@ -141,8 +141,13 @@ async function logOut() {
   say('You are logged out.');
 }
 
-onSessionEnd(() => {
+onSessionEnd(async (error) => {
   if (!session) return;
+  if (error.name === 'PasswordExpired') {
+    if (session.password_expired) return;  // the form is shown already
+    await begin();
+    return showPage();
+  }
   end();
   showPage();
   say('Your session has ended. Log in again.');

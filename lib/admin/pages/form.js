@@ -27,6 +27,14 @@ function meant(field, held) {
   return /^-?\d+$/.test(text) ? Number(text) : text;
 }
 
+// A value in words.
+function told(field, value) {
+  if (field.kind === 'checkbox') return value ? 'on' : 'off';
+  if (field.kind === 'select') return `“${field.options.find(([one]) => one === value)?.[1] ?? value}”`;
+  const text = [value ?? ''].flat().join(', ');
+  return text === '' ? 'nothing' : `“${text}”`;
+}
+
 export class Form {
   // `submit(values, form)`: may throw an ApiError. `actions`: further buttons.
   constructor({fields, submit, label, values = {}, actions = []}) {
@@ -56,9 +64,10 @@ export class Form {
     const id = `${this.prefix}-${field.name}`;
     const help = field.help ? el('p', {class: 'help', id: `${id}-help`}, field.help) : null;
     const error = el('p', {class: 'error', id: `${id}-error`, hidden: true});
+    const theirs = el('p', {class: 'theirs', id: `${id}-theirs`, hidden: true});
     const common = {
       id, name: field.name, required: field.required, autocomplete: field.autocomplete ?? 'off',
-      'aria-describedby': [help && `${id}-help`, `${id}-error`].filter(Boolean).join(' '),
+      'aria-describedby': [help && `${id}-help`, `${id}-error`, `${id}-theirs`].filter(Boolean).join(' '),
     };
     let input;
     if (field.kind === 'select') {
@@ -76,14 +85,15 @@ export class Form {
     }
     input.addEventListener('input', () => {
       this.#mark(field.name, '');
+      if (same(this.value(field.name), this.base[field.name])) this.#agree(field.name);
       field.changed?.(this);
     });
-    this.controls.set(field.name, {field, input, error});
+    this.controls.set(field.name, {field, input, error, theirs});
     const label = el('label', {for: id}, field.label,
       field.required ? el('span', {class: 'required'}, ' (required)') : null);
     const node = field.kind === 'checkbox'
-      ? el('div', {class: 'field check'}, input, el('div', {}, label, help, error))
-      : el('div', {class: 'field'}, label, help, input, error);
+      ? el('div', {class: 'field check'}, input, el('div', {}, label, help, error, theirs))
+      : el('div', {class: 'field'}, label, help, input, error, theirs);
     this.controls.get(field.name).node = node;
     return node;
   }
@@ -109,17 +119,39 @@ export class Form {
     for (const name of this.controls.keys()) this.#put(name, values[name]);
   }
 
-  // Shows these values where nothing was typed; returns the labels of the fields where something
-  // was, that is now another value than theirs.
+  // Shows these values where nothing was typed. Where something was, and theirs has become another,
+  // both can be seen until one is chosen; returns the labels of those fields.
   adopt(values) {
     const kept = [];
-    for (const [name, {field}] of this.controls) {
-      const theirs = meant(field, content(field, values[name]));
-      if (same(this.value(name), this.base[name])) this.#put(name, values[name]);
-      else if (!same(theirs, this.base[name]) && !same(theirs, this.value(name))) kept.push(field.label);
-      this.base[name] = theirs;
+    for (const [name, {field, theirs}] of this.controls) {
+      const value = meant(field, content(field, values[name]));
+      const changed = !theirs.hidden || !same(value, this.base[name]);
+      if (same(this.value(name), this.base[name]) || same(this.value(name), value)) {
+        this.#put(name, values[name]);
+      } else if (changed) {
+        this.#differ(name, values[name]);
+        kept.push(field.label);
+      }
+      this.base[name] = value;
     }
     return kept;
+  }
+
+  #differ(name, value) {
+    const {field, input, theirs} = this.controls.get(name);
+    const take = el('button', {type: 'button', 'aria-label': `Take theirs: ${field.label}`, onclick: () => {
+      this.#put(name, value);
+      field.changed?.(this);
+      input.focus();
+    }}, 'Take theirs');
+    replace(theirs, `Somebody else has made it ${told(field, meant(field, content(field, value)))}. `, take);
+    theirs.hidden = false;
+  }
+
+  #agree(name) {
+    const {theirs} = this.controls.get(name);
+    theirs.hidden = true;
+    replace(theirs);
   }
 
   // What is there already is not touched: neither is the caret.
@@ -129,6 +161,7 @@ export class Form {
     const shown = content(field, value);
     if (input[key] !== shown) input[key] = shown;
     this.base[name] = this.value(name);
+    this.#agree(name);
   }
 
   show(name, shown) {

@@ -35,7 +35,7 @@ export async function show({content, signal, live, param: name, session, go}) {
       } catch (error) {
         if (error.status !== 412) throw error;
         await refresh();
-        error.message = 'Somebody else has changed this host meanwhile. What they changed is shown where you typed nothing; look at it and save again.';
+        error.message = 'Somebody else has changed this host meanwhile, and nothing was saved. What they changed is shown; look at it and save again.';
         throw error;
       }
       notice.hidden = true;
@@ -107,7 +107,7 @@ export async function show({content, signal, live, param: name, session, go}) {
     const kept = form.adopt(shown(record));
     tlsFields(form);
     notice.hidden = kept.length === 0;
-    notice.textContent = kept.length ? `Changed elsewhere, and here by you: ${kept.join(', ')}. Yours is shown; Undo shows theirs.` : '';
+    notice.textContent = kept.length ? `Changed elsewhere, and here by you: ${kept.join(', ')}. Both are shown; saving keeps yours.` : '';
   }
 
   const again = paced(() => refresh().catch((error) => {

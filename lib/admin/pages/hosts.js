@@ -10,7 +10,7 @@ export const title = () => 'Hosts';
 export async function show(page) {
   const {signal, session} = page;
   let failing = null;
-  const {draw} = await pagedList(page, {
+  const list = await pagedList(page, {
     path: '/api/host',
     base: '/hosts',
     columns: ['Host', 'Targets', 'Certificate', 'Options'],
@@ -34,6 +34,8 @@ export async function show(page) {
   });
   every(10_000, signal, async () => {
     failing = await failingTargets(signal).catch(() => null);
-    if (!signal.aborted) draw();
+    if (signal.aborted) return;
+    if (list.shown() === 'down') await list.load();  // others may be down now
+    else list.draw();
   });
 }

@@ -9,7 +9,8 @@ const SIZE = 50;
 // `page`: of app.js. `list`: {path, base (address), columns, search (label), filter: {parameter, options},
 // keyOf, cellsOf(item), itemOf(result), noun: [one, many], empty (what is said if there is none at
 // all), models (whose events matter), beside (nodes next to the search)}.
-// Resolves, once the first page is there, to {draw}: draw() shows the same results anew.
+// Resolves, once the first page is there, to {draw, load, shown}: draw() shows the same results anew,
+// load() asks for them anew, shown() is the filter's value.
 export async function pagedList({content, signal, query, live, go}, list) {
   const search = el('input', {type: 'search', id: 'search', value: query.get('q') ?? '', autocomplete: 'off', spellcheck: 'false'});
   const {parameter, options} = list.filter;
@@ -73,5 +74,5 @@ export async function pagedList({content, signal, query, live, go}, list) {
   live.listen(signal, (model) => {
     if (model === null || list.models.includes(model)) again();
   });
-  return {draw};
+  return {draw, load: loaded, shown: () => filter.value};
 }
