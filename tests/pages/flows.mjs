@@ -159,6 +159,7 @@ const flows = {
     const page = await world.page();
     await logIn(page, world);
     const call = await script(world);
+    await call('POST', '/api/host', {host: 'later.test', ip: '127.0.0.1', targetPort: world.closedToo, forcessl: false});
     await call('POST', '/api/host', {host: 'dead.test', ip: '127.0.0.1', targetPort: world.closed, forcessl: false});
     await call('POST', '/api/host', {host: 'app.test', ip: '127.0.0.1', targetPort: world.backend, forcessl: false});
     await until(async () => (await visit(world, 'dead.test')).status === 502, 'visitors are told 502');
@@ -172,7 +173,6 @@ const flows = {
     await row(page, 'dead.test').waitFor();
     const link = row(page, 'dead.test').getByRole('link');
     await link.focus();
-    await call('POST', '/api/host', {host: 'later.test', ip: '127.0.0.1', targetPort: world.closedToo, forcessl: false});
     await until(async () => {
       await visit(world, 'later.test');
       return row(page, 'later.test').getByText('down', {exact: true}).isVisible();
