@@ -192,8 +192,8 @@ Result<Reply> refused(Context& admin, const dns::ProviderInfo* info, Error why,
   }
   if (why.code == Errc::invalid || why.code == Errc::cancelled) return why;
   // The vendor may have taken all the time there was.
-  const auto probe = admin.store.get(keys::dns_provider("-"), Deadline::in(probe_time, by.stop()));
-  if (!probe && probe.error().code != Errc::not_found) return why;
+  // Taking away what is not there changes nothing, and needs a store that can be written.
+  if (!admin.store.erase(keys::dns_provider("-"), Deadline::in(probe_time, by.stop()))) return why;
   Problem problem = others_failed("OtherDnsApiError", std::move(why.detail));
   problem.retry_after_s = why.retry_after_s;
   return refuse(std::move(problem));

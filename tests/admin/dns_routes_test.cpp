@@ -3,6 +3,7 @@
 #include "client/http_client.h"
 #include "dns/cloudflare.h"
 #include "host/keys.h"
+#include "support/away_store.h"
 #include "support/endpoint_rig.h"
 #include "support/mock_vendors.h"
 
@@ -40,7 +41,7 @@ struct Vendor {
 };
 
 struct Rig : Vendor, EndpointRig {
-  Rig() : EndpointRig({type()}) {}
+  explicit Rig(std::unique_ptr<Store> on = open_memory()) : EndpointRig({type()}, std::move(on)) {}
 
   ApiAnswer add(const std::string& with_token = token) {
     return run(
@@ -109,6 +110,31 @@ TEST_CASE("dns routes: what else a vendor says is 424, a store that is away is n
   CHECK(failed.status == 424);
   CHECK(failed.text_at("name") == "OtherDnsApiError");
   CHECK(failed.text_at("message").find("Cloudflare") == 0);
+  rig.mock.answer_next({500, "{}"});
+  CHECK(rig.add().status == 424);
+  CHECK(joined(rig.run(list_dns_providers).list_at("results")).empty());
+
+  auto own = std::make_unique<test::AwayStore>();
+  test::AwayStore& store = *own;
+  Rig ours(std::move(own));
+  const std::string id = ours.add().text_at("id");
+  const auto is_ours = [](const ApiAnswer& answer) {
+    return answer.status == 503 && answer.text_at("name") == "Unavailable";
+  };
+  // It can be read, but not written.
+  store.before_write = []() -> Result<void> { return Error{Errc::closed, "gone"}; };
+  CHECK(is_ours(ours.run(change_dns_provider, {id}, R"({"name":"home"})")));
+  store.before_write = {};
+  // It goes once the account has been found.
+  int reads = 0;
+  store.before_get = [&](const Deadline&) -> Result<void> {
+    store.away = ++reads > 1;
+    return {};
+  };
+  CHECK(is_ours(ours.run(refresh_dns_domains, {id})));
+  store.before_get = {};
+  store.away = false;
+  CHECK(ours.run(refresh_dns_domains, {id}).status == 200);
 }
 
 TEST_CASE("dns routes: a domain that another account has is a conflict") {

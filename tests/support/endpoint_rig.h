@@ -61,7 +61,9 @@ struct ApiAnswer {
 };
 
 struct EndpointRig {
-  explicit EndpointRig(std::vector<Renewer::DnsType> types = {}) {
+  explicit EndpointRig(std::vector<Renewer::DnsType> types = {},
+                       std::unique_ptr<Store> on = open_memory())
+      : store(std::move(on)) {
     config.renew.key_file = dir.file("key");
     auto made = Renewer::create(config, *store, {.dns_types = std::move(types)});
     REQUIRE_MESSAGE(made, (made ? "" : made.error().message()));
@@ -114,7 +116,7 @@ struct EndpointRig {
 
   TempDir dir;
   Config config;
-  std::unique_ptr<Store> store = open_memory();
+  std::unique_ptr<Store> store;
   std::int64_t now_ms = 1'700'000'000'000;
   std::function<std::int64_t()> now = [this] { return now_ms; };
   auth::Accounts accounts{*store, {.bcrypt_cost = 4, .now_ms = now}};
