@@ -115,7 +115,7 @@ def logging_in(port):
             status, _ = api("POST", "/api/auth/login", {"username": "admin", "password": PASSWORD})
             if status == 200:
                 count.append(status)
-            elif status != 429:
+            elif status not in (429, 503):  # readers go first on a CPU that has nothing left to give
                 raise RuntimeError(f"log-in: {status}")
     clients = [threading.Thread(target=client) for _ in range(LOGGING_IN)]
     for one in clients:
