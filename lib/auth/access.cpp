@@ -11,15 +11,18 @@ namespace proxycore::auth {
 namespace {
 constexpr std::array<std::string_view, 4> role_names = {"none", "viewer", "manager", "admin"};
 
-std::vector<std::string_view> labels_of(std::string_view name) {
-  std::vector<std::string_view> labels;
-  for (;;) {
-    const std::size_t dot = name.find('.');
-    labels.push_back(name.substr(0, dot));
-    if (dot == std::string_view::npos) return labels;
-    name.remove_prefix(dot + 1);
+// What is left of a name, label by label.
+struct Labels {
+  std::string_view rest;
+  bool any = true;
+
+  [[nodiscard]] std::string_view first() const { return rest.substr(0, rest.find('.')); }
+  void pop() {
+    const std::size_t dot = rest.find('.');
+    any = dot != std::string_view::npos;
+    rest.remove_prefix(any ? dot + 1 : rest.size());
   }
-}
+};
 
 // `**` on either side is dealt with by who calls.
 bool label_covers(std::string_view pattern, std::string_view label) {
@@ -60,29 +63,35 @@ bool covers(std::string_view pattern, std::string_view name) {
     const std::size_t before = name.size() - pattern.size();
     return name[before - 1] == '.' && base::same(pattern, name.substr(before));
   }
-  const auto wanted = labels_of(pattern);
-  const auto labels = labels_of(name);
+  // Most names of a long list end otherwise.
+  std::string_view end = pattern.substr(pattern.rfind('*') + 1);
+  if (end.starts_with('.')) end.remove_prefix(1);
+  if (name.size() < end.size() || !base::same(end, name.substr(name.size() - end.size()))) {
+    return false;
+  }
+  Labels wanted{pattern};
+  Labels labels{name};
   // From the last `**` on that was met there is one other way: that it takes a label more.
-  std::size_t at = 0;
-  std::size_t label = 0;
-  std::optional<std::size_t> any;
-  std::size_t taken = 0;
-  while (label < labels.size()) {
-    if (at < wanted.size() && wanted[at] == "**") {
-      any = at++;
-      taken = label;
-    } else if (at < wanted.size() && label_covers(wanted[at], labels[label])) {
-      ++at;
-      ++label;
-    } else if (any) {
-      at = *any + 1;
-      label = ++taken;
+  std::optional<Labels> after;
+  Labels taken = labels;
+  while (labels.any) {
+    if (wanted.any && wanted.first() == "**") {
+      wanted.pop();
+      after = wanted;
+      taken = labels;
+    } else if (wanted.any && label_covers(wanted.first(), labels.first())) {
+      wanted.pop();
+      labels.pop();
+    } else if (after) {
+      wanted = *after;
+      taken.pop();
+      labels = taken;
     } else {
       return false;
     }
   }
-  while (at < wanted.size() && wanted[at] == "**") ++at;
-  return at == wanted.size();
+  while (wanted.any && wanted.first() == "**") wanted.pop();
+  return !wanted.any;
 }
 
 Role role_for(const Caller& caller, std::string_view host) {
