@@ -42,6 +42,13 @@ bool is_secret(const dns::ProviderInfo* info, std::string_view name) {
   return at == info->fields.end() || at->secret;
 }
 
+// Old clients show one beside a provider. Ours is a globe for all: a vendor's mark is the vendor's.
+constexpr std::string_view icon_character = "\xF0\x9F\x8C\x90";
+constexpr std::string_view icon_image =
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' "
+    "stroke='gray'%3E%3Ccircle cx='8' cy='8' r='7'/%3E%3Cellipse cx='8' cy='8' rx='3' ry='7'/%3E"
+    "%3Cpath d='M1 8h14'/%3E%3C/svg%3E";
+
 // As old clients know them: times are texts.
 void write_written(json::Writer& out, const store::Written& written) {
   out.field("created_by", written.created_by).field("updated_by", written.updated_by);
@@ -55,11 +62,26 @@ void write_domain(json::Writer& out, const store::Domain& domain) {
   write_written(out, domain.written);
 }
 
+// What a form asks for.
+void write_fields(json::Writer& out, std::span<const dns::Field> fields) {
+  out.key("fields").begin_object();
+  for (const dns::Field& field : fields) {
+    out.key(field.name).begin_object();
+    out.field("displayName", field.label).field("type", "string");
+    out.field("isRequired", field.required).field("isPrivate", field.secret);
+    if (!field.help.empty()) out.field("help", field.help);
+    out.end_object();
+  }
+  out.end_object();
+}
+
 // The fields of an object that is begun.
 void write_provider(json::Writer& out, const store::DnsProvider& provider, const Types& types) {
   const dns::ProviderInfo* info = find_type(types, provider.type);
   out.field("id", provider.id).field("name", provider.name).field("dnsProvider", provider.type);
   out.field("displayName", info != nullptr ? info->title : provider.type);
+  out.field("displayIconUni", icon_character).field("displayIconHtml", icon_image);
+  if (info != nullptr) write_fields(out, info->fields);
   for (const auto& [name, value] : provider.settings) {
     out.key(name);
     if (is_secret(info, name)) {
@@ -251,15 +273,8 @@ Result<Reply> list_dns_types(Context& admin, const Call&) {
   out.begin_object().key("results").begin_array();
   for (const dns::ProviderInfo& info : admin.renewer.dns_types()) {
     out.begin_object().field("name", info.type).field("displayName", info.title);
-    out.key("fields").begin_object();
-    for (const dns::Field& field : info.fields) {
-      out.key(field.name).begin_object();
-      out.field("displayName", field.label).field("type", "string");
-      out.field("isRequired", field.required).field("isPrivate", field.secret);
-      if (!field.help.empty()) out.field("help", field.help);
-      out.end_object();
-    }
-    out.end_object().end_object();
+    write_fields(out, info.fields);
+    out.end_object();
   }
   out.end_array().end_object();
   return ok(std::move(body));

@@ -227,7 +227,10 @@ inline constexpr Schema schemas[] = {
     {"DnsProvider",
      R"({"type":"object","required":["id","name","dnsProvider","displayName"],"properties":{)"
      R"("id":{"type":"string"},"name":{"type":"string"},"dnsProvider":{"type":"string"},)"
-     R"("displayName":{"type":"string"},"created_by":{"type":"string"},)"
+     R"("displayName":{"type":"string"},"displayIconUni":{"type":"string"},)"
+     R"("displayIconHtml":{"type":"string","description":"A data URL."},)"
+     R"("fields":{"type":"object","description":"As in DnsTypeList."},)"
+     R"("created_by":{"type":"string"},)"
      R"("created_on":{"type":"string"},"updated_by":{"type":"string"},)"
      R"("updated_on":{"type":"string"},"domains":{"type":"array","items":)" PX_REF(
          "Domain") R"(}}})"},
