@@ -121,6 +121,13 @@ void Changes::record(const auth::Caller& who, std::string_view what, std::string
   owed_.push_back(std::move(owed));
 }
 
+Result<Record> Changes::record_now(const auth::Caller& who, std::string_view what,
+                                   std::string_view key, const Record& before, const Deadline& by) {
+  auto after = store_.get(key, by);
+  record(who, what, key, before, after ? *after : before, by);
+  return after;
+}
+
 Result<void> Changes::write(const Owed& owed, bool again, const Deadline& by) {
   constexpr int most_at_once = 1'000;
   Result<void> made;

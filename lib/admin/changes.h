@@ -51,6 +51,10 @@ class Changes {
   // next one and when the record is read.
   void record(const auth::Caller& who, std::string_view what, std::string_view key,
               const Record& before, const Record& after, const Deadline& by);
+  // The same where what was written is read here first, and returned. If that fails, the change is
+  // on record without its fields. Errors: those of Store::get.
+  Result<Record> record_now(const auth::Caller& who, std::string_view what, std::string_view key,
+                            const Record& before, const Deadline& by);
 
   // The newest first, those before `before` (an id; empty: all), at most `limit`. Errors: those of
   // the store.

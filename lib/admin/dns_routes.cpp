@@ -232,9 +232,9 @@ Result<Reply> save(Context& admin, const Call& call, Wanted wanted, const Record
     return refused(admin, find_type(types, wanted.account.type), saved.error(), call.by);
   }
   const std::string key = keys::dns_provider(saved->id);
-  PX_TRY(const Record after, admin.store.get(key, call.by));
-  admin.changes.record(call.caller, is_new ? "dns.create" : "dns.update", key, before, after,
-                       call.by);
+  PX_TRY(const Record after,
+         admin.changes.record_now(call.caller, is_new ? "dns.create" : "dns.update", key, before,
+                                  call.by));
   PX_TRY(const auto provider, store::from<store::DnsProvider>(key, after));
   const auto message = fmt::format("\"{}\" {}.", saved->id, is_new ? "added" : "updated");
   return told(admin, message, provider, after, call.by);

@@ -126,8 +126,8 @@ Result<Reply> list_subjects(Context& admin, const Call& call) {
 Result<Reply> add_permission(Context& admin, const Call& call) {
   PX_TRY(const auth::Permission wanted, wanted_from(admin, call, {}));
   PX_TRY(const std::string id, admin.accounts.grant(wanted, call.by));
-  PX_TRY(const Record after, record_of(admin, id, call.by));
-  admin.changes.record(call.caller, "permission.create", keys::permission(id), {}, after, call.by);
+  (void)admin.changes.record_now(call.caller, "permission.create", keys::permission(id), {},
+                                 call.by);
   return told(admin, "Granted", id, call.by);
 }
 
@@ -137,9 +137,8 @@ Result<Reply> change_permission(Context& admin, const Call& call) {
   if (!call.matches(tag_of(before))) return refuse(changed_meanwhile());
   PX_TRY(const auth::Permission wanted, wanted_from(admin, call, before));
   PX_TRY(const std::string id, admin.accounts.change_grant(before_id, wanted, call.by));
-  PX_TRY(const Record after, record_of(admin, id, call.by));
-  admin.changes.record(call.caller, "permission.update", keys::permission(id), before, after,
-                       call.by);
+  (void)admin.changes.record_now(call.caller, "permission.update", keys::permission(id), before,
+                                 call.by);
   return told(admin, "Changed", id, call.by);
 }
 

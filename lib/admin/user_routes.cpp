@@ -87,8 +87,7 @@ Result<Reply> set_password(Context& admin, const Call& call, const std::string& 
   PX_TRY(const Record before, record_of(admin, user, call.by));
   if (!call.matches(tag_of(before))) return refuse(changed_meanwhile());
   PX_CHECK(admin.accounts.set_password(user, password, call.caller.user, keep, call.by));
-  PX_TRY(const Record after, record_of(admin, user, call.by));
-  admin.changes.record(call.caller, "user.password", keys::user(user), before, after, call.by);
+  (void)admin.changes.record_now(call.caller, "user.password", keys::user(user), before, call.by);
   return told(admin, "message", "Password of " + user + " set.", user, call.by);
 }
 
@@ -211,8 +210,8 @@ Result<Reply> add_user(Context& admin, const Call& call) {
   PX_TRY(const std::string_view password, password_of(call));
   PX_TRY(const store::User user,
          admin.accounts.create_user(*name, password, call.caller.user, call.by));
-  PX_TRY(const Record after, record_of(admin, user.name, call.by));
-  admin.changes.record(call.caller, "user.create", keys::user(user.name), {}, after, call.by);
+  PX_TRY(const Record after,
+         admin.changes.record_now(call.caller, "user.create", keys::user(user.name), {}, call.by));
   Reply reply{.etag = tag_of(after)};
   json::Writer out(reply.body);
   out.begin_object().field("message", "\"" + user.name + "\" added.");
@@ -228,8 +227,7 @@ Result<Reply> change_user(Context& admin, const Call& call) {
   PX_TRY(const Record before, record_of(admin, user, call.by));
   if (!call.matches(tag_of(before))) return refuse(changed_meanwhile());
   PX_CHECK(admin.accounts.set_disabled(user, disabled, call.caller.user, call.by));
-  PX_TRY(const Record after, record_of(admin, user, call.by));
-  admin.changes.record(call.caller, "user.update", keys::user(user), before, after, call.by);
+  (void)admin.changes.record_now(call.caller, "user.update", keys::user(user), before, call.by);
   return told(admin, "message", "\"" + user + "\" updated.", user, call.by);
 }
 

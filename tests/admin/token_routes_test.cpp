@@ -1,9 +1,12 @@
 #include "admin/token_routes.h"
 
+#include "support/away_store.h"
 #include "support/endpoint_rig.h"
 
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -20,7 +23,7 @@ Deadline soon() {
 
 // The rig's caller is alice, an administrator; bob is none.
 struct Rig : EndpointRig {
-  Rig() {
+  explicit Rig(std::unique_ptr<Store> on = open_memory()) : EndpointRig({}, std::move(on)) {
     REQUIRE(accounts.begin("", soon()));
     for (const std::string_view user : {"alice", "bob"}) {
       REQUIRE(accounts.create_user(user, "a good password", "admin", soon()));
@@ -72,6 +75,27 @@ TEST_CASE("token routes: a secret is shown once") {
     CHECK(answer.text.find("sha256") == std::string::npos);
   }
   CHECK(rig.last().changes.find("sha256") == std::string::npos);
+}
+
+TEST_CASE("token routes: a store that fails after the write hides neither secret nor change") {
+  auto own = std::make_unique<test::AwayStore>();
+  test::AwayStore& store = *own;
+  Rig rig(std::move(own));
+  bool written = false;
+  store.before_write = [&written]() -> Result<void> {
+    written = true;
+    return {};
+  };
+  store.before_get = [&written](const Deadline&) -> Result<void> {
+    if (written) return Error{Errc::closed, "gone"};
+    return {};
+  };
+  const ApiAnswer made = rig.make(R"({"name":"deploy"})");
+  REQUIRE(written);
+  store.before_get = nullptr;
+  CHECK(made.status == 200);
+  CHECK(rig.is_let_in(made.text_at("token")));
+  CHECK(rig.last().what == "token.create");
 }
 
 TEST_CASE("token routes: expiry is a time or a number of days, as text or number") {
