@@ -44,10 +44,11 @@ bool is_secret(const dns::ProviderInfo* info, std::string_view name) {
 
 // Old clients show one beside a provider. Ours is a globe for all: a vendor's mark is the vendor's.
 constexpr std::string_view icon_character = "\xF0\x9F\x8C\x90";
-constexpr std::string_view icon_image =
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' "
-    "stroke='gray'%3E%3Ccircle cx='8' cy='8' r='7'/%3E%3Cellipse cx='8' cy='8' rx='3' ry='7'/%3E"
-    "%3Cpath d='M1 8h14'/%3E%3C/svg%3E";
+constexpr std::string_view icon_image =  // PNG, 16 by 16
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAQMAAAAlPW0iAAAABlBMVEUAAABwcHCOrNlVAAAAAXRSTlMAQObY"
+    "ZgAAACtJREFUeNpjYGxg4P/AIFfBoKLCkKLG4KIEQv//gxCEDRQESgEVAJUxNgAAEGcLZWwuqpkAAAAASUVO"
+    "RK5CYII=";
 
 // As old clients know them: times are texts.
 void write_written(json::Writer& out, const store::Written& written) {
