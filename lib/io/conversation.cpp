@@ -12,6 +12,7 @@ namespace {
 // Languages copy what they are fed: in pieces, so that they hold little of a long answer.
 constexpr std::size_t fed_at_once = std::size_t{16} << 10;
 constexpr std::uint8_t most_sent = 2;
+constexpr Millis one_turn{1};  // of the loop, at least
 constexpr Millis name_ttl{30'000};
 constexpr Millis name_failure_ttl{1'000};
 }  // namespace
@@ -164,6 +165,11 @@ void Conversation::check_time() {
   const auto is_late = [now](const Request& request) {
     return !request.late && !request.call.empty() && request.deadline <= now;
   };
+  const bool any_due = (!waiting_.empty() && waiting_.front().deadline <= now) ||
+                       std::any_of(asked_.begin(), asked_.end(), is_late);
+  // A turn of the loop begins with the timers: if we were held up, the reply may be there already.
+  if (any_due && !std::exchange(read_on_, true)) return call_timer_.arm(one_turn);
+  read_on_ = false;
   base::List<Call> unsent;
   while (!waiting_.empty() && waiting_.front().deadline <= now) {
     if (!waiting_.front().call.empty()) unsent.push_back(waiting_.front().call.front());

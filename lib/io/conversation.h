@@ -138,6 +138,7 @@ class Conversation final : Transport::Owner, Resolver::Waiter, Later {
   Timer call_timer_;   // for the oldest request
   Timer phase_timer_;  // for what the state waits for
   State state_ = State::connecting;
+  bool read_on_ = false;           // time is up, but for what has come and was not read
   bool late_ = false;              // a reply did not come in time, and none has come since
   bool answered_ = false;          // this connection has been of use
   bool down_ = false;              // it was told that the server cannot be reached

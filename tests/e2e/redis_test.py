@@ -49,7 +49,8 @@ class Installation:
             self.redis.save("**.deep.test", origin)
             self.replica = self.proxy("replica", lookup_service__listen=service, **(replica or {}))
             self.asking = self.proxy("asking", lookup=["cache", "redis", "socket"],
-                                     lookup_service__connect=service, **{"cache__ttl": 20, **(asking or {})})
+                                     lookup_service__connect=service,
+                                     **{"cache__ttl": 20, "lookup_service__timeout": 250 * slack(), **(asking or {})})
         except Exception:
             self.kill()
             raise

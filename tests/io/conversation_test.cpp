@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -221,6 +222,23 @@ TEST_CASE("conversation: a server that hangs costs its time-out once, and a late
   server.send("here\n");
   run_until(rig.loop, [&] { return again.done(); });
   CHECK(*again.reply == "here");
+}
+
+TEST_CASE("conversation: a reply that came while we were held up is in time") {
+  Rig rig(quick());
+  const Fd server = rig.accept();
+  rig.until_healthy();
+  Asked one(rig.lines);
+  REQUIRE(rig.talk->ask("one\n", one));
+  CHECK(rig.receive(server, 4) == "one\n");
+  run_turns(rig.loop);
+  server.send("1\n");
+  // Nobody looks until the time is up, as when the machine stood still.
+  std::this_thread::sleep_for(2 * quick().timeout);
+  run_until(rig.loop, [&] { return one.done(); });
+  CHECK_FALSE(one.error);
+  REQUIRE(one.reply);
+  CHECK(*one.reply == "1");
 }
 
 TEST_CASE("conversation: a connection without an answer for too long is given up for another") {
